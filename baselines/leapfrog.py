@@ -1,0 +1,41 @@
+"""The leapfrog integrator with the true law: the board's clock and yardstick.
+
+Kick-drift-kick in float32, compiled like the learned models that it is
+compared with, so that cost and error stand on the same scale.
+"""
+
+import dataclasses
+
+from nbody_bench import integrators, simulators
+from nbody_bench.cards import ModelCard
+from nbody_bench.problems import Problem
+
+CARD = ModelCard(
+  name="Leapfrog",
+  division="classical",
+  physics_given=("masses", "charges", "force law", "constants", "boundaries"),
+  symmetries=("translation", "permutation", "rotation", "reflection"),
+  notes="Kick-drift-kick with equal steps, float32.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Settings.
+
+  Attributes:
+    num_substeps: integration steps between output times.
+  """
+
+  num_substeps: int = 1
+
+
+class Simulator(simulators.ForceSimulator):
+  """Leapfrog."""
+
+  def __init__(self, config: Config, problem: Problem):
+    super().__init__(
+      problem.system.force,
+      integrators.INTEGRATORS["leapfrog"],
+      config.num_substeps,
+    )

@@ -1,0 +1,1 @@
+"""Softened Coulomb forces in a periodic box."""

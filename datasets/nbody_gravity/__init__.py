@@ -1,0 +1,1 @@
+"""Softened gravity in a periodic box."""

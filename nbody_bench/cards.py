@@ -1,0 +1,32 @@
+"""What a model says of itself on the leaderboard."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+  """Facts that a baseline file declares as `CARD`.
+
+  Attributes:
+    name: as shown.
+    paper: https address, or "".
+    code: https address, or "".
+    division: learned on the training split alone, learned with other data or
+      knowledge too, or a classical method that knows the law.
+    physics_given: what the model is told beyond positions and velocities.
+    symmetries: that hold by construction.
+    authors: of the implementation.
+    notes: one or two sentences.
+  """
+
+  name: str
+  paper: str = ""
+  code: str = ""
+  division: Literal["learned-closed", "learned-open", "classical"] = (
+    "learned-closed"
+  )
+  physics_given: tuple[str, ...] = ()
+  symmetries: tuple[str, ...] = ()
+  authors: tuple[str, ...] = ("nbody_bench",)
+  notes: str = ""

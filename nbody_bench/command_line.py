@@ -1,0 +1,143 @@
+"""What all commands share: flags from dataclasses, errors in one line.
+
+Each command defines its flags in its own `FlagValues`, so that commands can be
+called from one process (tests, notebooks) without clashing.
+"""
+
+import dataclasses
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags, logging
+
+
+def run(
+  main: Callable[[flags.FlagValues, list[str]], None],
+  define: Callable[[flags.FlagValues, Sequence[str]], None],
+  argv: Sequence[str] | None = None,
+  usage: str | None = "",
+) -> int:
+  """Parses flags and runs a command.
+
+  Args:
+    main: gets the flag values and the other arguments.
+    define: defines flags; sees the raw arguments too.
+    argv: program name and arguments; default those of the process.
+    usage: text that `--help` prints before the flags.
+
+  Returns:
+    The exit code: 0; 2 for what the user can mend (one line on stderr, no
+    traceback); 130 after Ctrl-C.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  _quiet_tensorflow()
+  values = flags.FlagValues()
+  try:
+    define(values, argv)
+    if {"--help", "-h"} & set(argv):
+      print(usage, values.get_help(), sep="\n")
+      return 0
+    rest = values(argv)[1:]
+    main(values, rest)
+  except (ValueError, OSError, ArithmeticError, flags.Error) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("stopped; what was finished is saved", file=sys.stderr)
+    return 130
+  return 0
+
+
+def _quiet_tensorflow():
+  """Keeps the libraries' start-up chatter off the terminal.
+
+  TensorFlow's native code reports missing GPUs as errors before its own log
+  level is in force, and TFDS warns of deprecations of its own. What goes wrong
+  still raises.
+  """
+  logging.set_verbosity(logging.ERROR)
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  if "tensorflow" in sys.modules:
+    return
+  sys.stderr.flush()
+  terminal = os.dup(2)
+  nowhere = os.open(os.devnull, os.O_WRONLY)
+  try:
+    os.dup2(nowhere, 2)
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+  finally:
+    os.dup2(terminal, 2)
+    os.close(terminal)
+    os.close(nowhere)
+
+
+def define_dataclass(
+  values: flags.FlagValues, prefix: str, kind: type, leave_out=()
+) -> None:
+  """Defines a flag `--<prefix>.<field>` for each field of a dataclass.
+
+  Fields are bool, int, float, str, `Literal` of strings, or a tuple of ints.
+
+  Raises:
+    TypeError: for a field of another type.
+  """
+  hints = typing.get_type_hints(kind)
+  for field in dataclasses.fields(kind):
+    if field.name in leave_out:
+      continue
+    name, default = f"{prefix}.{field.name}", field.default
+    hint, arguments = hints[field.name], typing.get_args(hints[field.name])
+    options = {"flag_values": values}
+    text = f"field of {kind.__module__}.{kind.__qualname__}"
+    if hint is bool:
+      flags.DEFINE_bool(name, default, text, **options)
+    elif hint is int:
+      flags.DEFINE_integer(name, default, text, **options)
+    elif hint is float:
+      flags.DEFINE_float(name, default, text, **options)
+    elif hint is str:
+      flags.DEFINE_string(name, default, text, **options)
+    elif typing.get_origin(hint) is typing.Literal:
+      flags.DEFINE_enum(name, default, list(arguments), text, **options)
+    elif hint == tuple[int, ...]:
+      flags.DEFINE_list(name, list(map(str, default)), text, **options)
+    else:
+      raise TypeError(f"field {name} of type {hint} cannot be a flag")
+
+
+def from_flags(
+  values: flags.FlagValues, prefix: str, kind: type, **others: Any
+) -> Any:
+  """Returns the dataclass whose fields the flags of `define_dataclass` set.
+
+  Raises:
+    ValueError: if a tuple's element is no integer, or the class refuses.
+  """
+  hints = typing.get_type_hints(kind)
+  for field in dataclasses.fields(kind):
+    if field.name in others:
+      continue
+    value = values[f"{prefix}.{field.name}"].value
+    if hints[field.name] == tuple[int, ...]:
+      value = integers(f"--{prefix}.{field.name}", value)
+    others[field.name] = value
+  return kind(**others)
+
+
+def integers(flag: str, texts: Sequence[str]) -> tuple[int, ...]:
+  """Returns the integers of a comma-separated flag.
+
+  Raises:
+    ValueError: naming the flag.
+  """
+  try:
+    return tuple(int(x) for x in texts)
+  except ValueError:
+    raise ValueError(
+      f"{flag}={','.join(texts)} is not a list of integers such as 0,1,2"
+    ) from None

@@ -1,0 +1,105 @@
+"""Scores of a roll-out: task and prediction in, numbers out.
+
+The harness and the leaderboard both call `score`, on the same arrays, so a
+claim and its re-scoring can differ only if the arrays do.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from nbody_bench import plugins
+from nbody_bench.metrics import Metric
+from nbody_bench.pipelines import Split
+from nbody_bench.states import State, Trajectory
+from nbody_bench.systems import System
+from nbody_bench.tasks import Task
+
+
+def metric(name: str) -> Metric:
+  """Returns the metric of a file in `metrics/`."""
+  return plugins.load("metrics", name).METRIC
+
+
+def first_non_finite(prediction: State) -> np.ndarray:
+  """Returns the first frame with a NaN or infinity, -1 if none, `[B]`."""
+  finite = np.isfinite(prediction.position) & np.isfinite(prediction.velocity)
+  broken = ~finite.all((2, 3))
+  return np.where(broken.any(1), broken.argmax(1), -1)
+
+
+def score(
+  task: Task, prediction: State, truth: Split, system: System
+) -> dict[str, Any]:
+  """Returns all scores of one roll-out.
+
+  Args:
+    task: names metrics and steps.
+    prediction: `[B, task.num_steps, N, D]`, steps 1 onward. From its first
+      non-finite state on a trajectory counts as diverged.
+    truth: the task's trajectories, frame 0 included.
+    system: the true law.
+
+  Returns:
+    `{"metrics": {name: Metric.summary}, "diverged": number of trajectories}`.
+  """
+  diverged_at = first_non_finite(prediction)
+  lost = (diverged_at[:, None] >= 0) & (
+    np.arange(task.num_steps) >= diverged_at[:, None]
+  )
+  aligned = truth.trajectory.frames(0, task.num_steps + 1)
+
+  def complete(predicted, true):
+    predicted = np.where(lost[..., None, None], np.nan, predicted)
+    return np.concatenate([true[:, :1], predicted.astype(np.float64)], 1)
+
+  whole = aligned._replace(
+    state=State(*map(complete, prediction, aligned.state))
+  )
+  return {
+    "metrics": {
+      name: metric(name).summary(
+        metric(name).values(whole, aligned, system), task.report_steps
+      )
+      for name in task.metrics
+    },
+    "diverged": int(np.sum(diverged_at >= 0)),
+  }
+
+
+def floor(task: Task, truth: Split, system: System) -> dict[str, Any]:
+  """Returns what the error of the labels alone gives, by metric."""
+  aligned: Trajectory = truth.trajectory.frames(0, task.num_steps + 1)
+  label_error = truth.label_error[:, : task.num_steps + 1]
+  return {
+    name: metric(name).summary(
+      metric(name).floor_values(aligned, label_error, system),
+      task.report_steps,
+    )
+    for name in task.metrics
+  }
+
+
+def over_seeds(scores: list[dict[str, Any]]) -> dict[str, Any]:
+  """Returns mean and standard deviation over seeds.
+
+  Args:
+    scores: of `score`, one for each seed.
+
+  Returns:
+    `{metric: {"at": {k: {"mean", "std"}}, "curve": mean over seeds}}`; "std" is
+    that of the sample (n - 1), None for a single seed.
+  """
+  result = {}
+  for name, first in scores[0]["metrics"].items():
+    each = [s["metrics"][name] for s in scores]
+    result[name] = {
+      "at": {k: _spread([s["at"][k] for s in each]) for k in first["at"]},
+      "curve": np.mean([s["curve"] for s in each], 0).tolist(),
+    }
+  return result
+
+
+def _spread(values):
+  std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+  return {"mean": float(np.mean(values)), "std": std}

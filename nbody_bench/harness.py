@@ -1,0 +1,284 @@
+"""One experiment: train a model on each seed, roll it out, score it, submit it.
+
+Under the output directory: `seed_<k>/` with `config.json`, `checkpoints/`,
+`metrics.jsonl`, `tensorboard/` and `scores.json`, and one `submission/` over
+all seeds.
+"""
+
+import dataclasses
+import json
+import pathlib
+import types
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import nbody_bench
+from nbody_bench import (
+  evaluation,
+  pipelines,
+  plugins,
+  preparation,
+  rollouts,
+  simulators,
+  submissions,
+  tables,
+  tasks,
+  timing,
+  training,
+)
+from nbody_bench.cards import ModelCard
+from nbody_bench.files import replace_json
+from nbody_bench.problems import Problem
+from nbody_bench.recipes import Recipe
+from nbody_bench.states import Trajectory
+
+# Roll-outs of models whose cost grows with N^2 fill memory at about this many
+# pairs at a time.
+_PAIRS_AT_ONCE = 100_000
+_VALIDATION_WINDOWS = 256
+_VALIDATION_ROLLOUTS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to run.
+
+  Attributes:
+    model: name of a baseline, or path of its file.
+    config: the model's settings, an instance of its `Config`.
+    recipe: how it is trained.
+    dataset: `name/config`.
+    report_steps: of the task; empty for its default.
+    seeds: one training run each.
+    output_dir: gets everything.
+    data_dir: where TFDS keeps its data; None for its default.
+    resume: whether to go on in an output directory that has something.
+    checkpoint: whose weights are scored.
+    timing: a key of `timing.PROTOCOLS`.
+    eval_batch_size: systems in one roll-out call; 0 to choose by N.
+    version: of the submission.
+  """
+
+  model: str
+  config: Any
+  recipe: Recipe
+  dataset: str
+  report_steps: tuple[int, ...]
+  seeds: tuple[int, ...]
+  output_dir: pathlib.Path
+  data_dir: str | None
+  resume: bool
+  checkpoint: str
+  timing: str
+  eval_batch_size: int
+  version: str
+
+
+def run(settings: Settings) -> submissions.Submission:
+  """Runs everything and prints the score table.
+
+  Raises:
+    ValueError: if the output directory is in use by another setting.
+  """
+  _claim(settings)
+  # The same seed gives the same bytes.
+  tf.config.experimental.enable_op_determinism()
+  module = plugins.load("baselines", settings.model)
+  preparation.prepare(settings.dataset, settings.data_dir)
+  problem = pipelines.problem(settings.dataset, settings.data_dir)
+  task = tasks.rollout(
+    settings.dataset, settings.data_dir, settings.report_steps
+  )
+  truth = pipelines.load(
+    settings.dataset, task.split, settings.data_dir, task.num_trajectories
+  )
+  scores, trained, clock = [], [], None
+  for seed in settings.seeds:
+    directory = settings.output_dir / f"seed_{seed}"
+    replace_json(directory / "config.json", _describe(settings, seed, problem))
+    tf.keras.utils.set_random_seed(seed)
+    model = module.Simulator(settings.config, problem)
+    simulator = simulators.as_simulator(model)
+    trained.append(_train(settings, model, simulator, seed, directory))
+    prediction = _predict(settings, simulator, truth.trajectory, task)
+    path = settings.output_dir / "submission"
+    submissions.write_predictions(
+      path / submissions.prediction_file(task, seed),
+      truth.trajectory_id,
+      prediction,
+    )
+    score = evaluation.score(task, prediction, truth, problem.system)
+    replace_json(directory / "scores.json", {"task": task.id, **score})
+    scores.append(score)
+    clock = clock or timing.measure(
+      simulator, problem, truth.trajectory, task.num_steps, settings.timing
+    )
+  claims = evaluation.over_seeds(scores)
+  key = pathlib.Path(settings.model).stem
+  submission = submissions.write(
+    settings.output_dir / "submission",
+    model_key=key,
+    version=settings.version,
+    card=getattr(module, "CARD", ModelCard(name=key)),
+    task=task,
+    config=dataclasses.asdict(settings.config),
+    training={
+      **trained[0],
+      "seconds": float(np.mean([t["seconds"] for t in trained])),
+      "device": clock["environment"]["device"],
+      "recipe": dataclasses.asdict(settings.recipe),
+    },
+    timing=clock,
+    seeds=settings.seeds,
+    claims=claims,
+  )
+  floor = evaluation.floor(task, truth, problem.system)
+  print(tables.scores(task, {key: claims}, floor))
+  print(
+    f"{clock['seconds_per_step'] * 1e3:.3g} ms a step at batch 1, "
+    f"{clock['relative_to_leapfrog']:.3g} x leapfrog ({settings.timing})"
+  )
+  print(f"submission: {submission.directory}")
+  return submission
+
+
+def _claim(settings):
+  """Refuses a directory that holds the results of another setting."""
+  for seed in settings.seeds:
+    path = settings.output_dir / f"seed_{seed}" / "config.json"
+    if not path.exists():
+      continue
+    if not settings.resume:
+      raise ValueError(
+        f"{path.parent} holds an earlier run; go on with --resume or choose "
+        "another --output_dir"
+      )
+    before, now = json.loads(path.read_text()), _identity(settings, seed)
+    different = [k for k, v in now.items() if before.get(k) != v]
+    if different:
+      raise ValueError(
+        f"{path} was made with another {', '.join(different)}; give the same "
+        "flags or choose another --output_dir"
+      )
+
+
+def _identity(settings, seed):
+  """Returns what must not change between the parts of a resumed run."""
+  return json.loads(
+    json.dumps(
+      {
+        "model": settings.model,
+        "dataset": settings.dataset,
+        "seed": seed,
+        "config": dataclasses.asdict(settings.config),
+        "recipe": dataclasses.asdict(settings.recipe),
+      }
+    )
+  )
+
+
+def _describe(settings, seed, problem):
+  return {
+    **_identity(settings, seed),
+    "dataset_version": problem.dataset,
+    "checkpoint": settings.checkpoint,
+    "nbody_bench": nbody_bench.__version__,
+    "environment": timing.environment(),
+  }
+
+
+def _train(settings, model, simulator, seed, directory):
+  """Trains what has variables; returns facts for the submission."""
+  validation = pipelines.load(
+    settings.dataset, "validation", settings.data_dir
+  ).trajectory
+  _build(simulator, validation)
+  variables = getattr(model, "trainable_variables", ())
+  facts = {
+    "num_parameters": int(sum(np.prod(v.shape) for v in variables)),
+    "steps": 0,
+    "seconds": 0.0,
+  }
+  if not variables:
+    return facts
+  train_data = pipelines.load(
+    settings.dataset, "train", settings.data_dir
+  ).trajectory
+  return facts | training.train(
+    model,
+    settings.recipe,
+    train_data,
+    _validator(model, simulator, validation),
+    directory,
+    seed=seed,
+    checkpoint=settings.checkpoint,
+    label=f"{settings.model} seed {seed}",
+  )
+
+
+def _build(simulator, data):
+  """Calls a simulator once, for its variables are made then."""
+  start = data.select(slice(0, 1))
+  rollouts.rollout(
+    simulator.predict,
+    start.frame(0),
+    start.particles,
+    start.domain,
+    start.time[1:2] - start.time[0],
+  )
+
+
+def _validator(model, simulator, data: Trajectory):
+  """Returns the function that `training.train` validates with.
+
+  Loss on a fixed draw of windows, and roll-out RMSE over 20 steps of a few
+  trajectories.
+  """
+  loss_of = training.loss_function(model)
+  (windows,) = pipelines.training_windows(
+    data,
+    window_length=getattr(model, "window_length", 2),
+    batch_size=_VALIDATION_WINDOWS,
+    seed=0,
+  ).take(1)
+  loss = tf.function(lambda: loss_of(windows))
+  predict = rollouts.compiled(simulator)
+  few = data.select(slice(0, _VALIDATION_ROLLOUTS))
+  horizon = min(20, len(few.time) - 1)
+
+  def validate():
+    states = rollouts.rollout(
+      predict,
+      few.frame(0),
+      few.particles,
+      few.domain,
+      few.time[1 : horizon + 1] - few.time[0],
+      _batch_size(few),
+    )
+    rmse = evaluation.metric("rollout_rmse")
+    values = rmse.values(states, few.frames(1, horizon + 1), None)
+    return {
+      "loss": float(loss().numpy()),
+      f"rollout_rmse_{horizon}": rmse.reduce(values),
+    }
+
+  return validate
+
+
+def _predict(settings, simulator, truth, task):
+  times = truth.time[1 : task.num_steps + 1] - truth.time[0]
+  return rollouts.rollout(
+    rollouts.compiled(simulator),
+    truth.frame(0),
+    truth.particles,
+    truth.domain,
+    times,
+    settings.eval_batch_size or _batch_size(truth),
+  ).state
+
+
+def _batch_size(data):
+  num_particles = data.state.position.shape[2]
+  return max(1, _PAIRS_AT_ONCE // num_particles**2)

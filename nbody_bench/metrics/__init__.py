@@ -1,0 +1,103 @@
+"""Metrics: how far a predicted trajectory is from the truth.
+
+A metric is a file of this folder that defines `METRIC`. Its function maps
+(prediction, truth, system) to values `[B, T]` that keep samples and time; how
+they become one number for the first k steps is its `reduce`. Values are in the
+physical units of the data set.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbody_bench.states import Trajectory
+from nbody_bench.systems import System
+
+# Raised whenever a change alters any score; the board then re-scores all.
+METRIC_VERSION = 1
+
+Function = Callable[[Trajectory, Trajectory, System], np.ndarray]
+
+
+def at_last_step(values: np.ndarray) -> float:
+  """Returns the mean over samples at the last step of `[B, k]`."""
+  return float(np.mean(values[:, -1]))
+
+
+def root_mean(values: np.ndarray) -> float:
+  """Returns the root of the mean over samples and steps of `[B, k]`."""
+  return float(np.sqrt(np.mean(values)))
+
+
+def _itself(function):
+  def floor(truth, label_error, system):
+    del label_error
+    return function(truth, truth, system)
+
+  return floor
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """One metric.
+
+  Attributes:
+    label: as shown in tables.
+    description: formula and source.
+    function: maps (prediction, truth, system) to `[B, T]`. Both trajectories
+      start with the given initial state; from the first non-finite state on a
+      prediction is NaN, and so may be the value.
+    cap: what a non-finite or larger value counts as. Nothing is dropped: a
+      diverged roll-out costs this much.
+    reduce: maps values `[B, k]` of steps 1..k to one number.
+    floor: maps (truth, label_error `[B, T]`, system) to the values `[B, T]`
+      that the error of the labels themselves gives; below it a score means
+      nothing. By default the metric of the truth against itself.
+    better: "lower" or "higher".
+  """
+
+  label: str
+  description: str
+  function: Function
+  cap: float
+  reduce: Callable[[np.ndarray], float] = at_last_step
+  floor: Callable[[Trajectory, np.ndarray, System], np.ndarray] | None = None
+  better: str = "lower"
+
+  def values(
+    self, prediction: Trajectory, truth: Trajectory, system: System
+  ) -> np.ndarray:
+    """Returns the capped values `[B, T]`."""
+    return self._capped(self.function(prediction, truth, system))
+
+  def floor_values(
+    self, truth: Trajectory, label_error: np.ndarray, system: System
+  ) -> np.ndarray:
+    """Returns the capped values `[B, T]` of the labels themselves."""
+    floor = self.floor or _itself(self.function)
+    return self._capped(floor(truth, label_error, system))
+
+  def summary(
+    self, values: np.ndarray, report_steps: tuple[int, ...]
+  ) -> dict[str, Any]:
+    """Returns numbers for the first k steps, and a curve over all steps.
+
+    Args:
+      values: `[B, T]`, frame 0 included.
+      report_steps: the k's.
+
+    Returns:
+      `{"at": {"k": number}, "curve": [one number a step, from step 1]}`.
+    """
+    steps = values[:, 1:]
+    return {
+      "at": {str(k): self.reduce(steps[:, :k]) for k in report_steps},
+      "curve": [
+        self.reduce(steps[:, k : k + 1]) for k in range(steps.shape[1])
+      ],
+    }
+
+  def _capped(self, values):
+    return np.where(values < self.cap, values, self.cap)

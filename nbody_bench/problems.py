@@ -1,0 +1,49 @@
+"""A `Problem`: what a model is told about a data set before it sees data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from nbody_bench.systems import System
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """Facts from a data set's metadata.
+
+  Attributes:
+    dataset: name with configuration and version.
+    system: the true law. Classical methods use it, metrics do; a model that
+      does declares it in its card (`physics_given`).
+    time_step: time between frames.
+    num_dims: D.
+    statistics: see `statistics.compute`.
+  """
+
+  dataset: str
+  system: System
+  time_step: float
+  num_dims: int
+  statistics: Mapping[str, float]
+
+  @classmethod
+  def from_metadata(cls, dataset: str, metadata: Mapping[str, Any]):
+    """Returns the problem of a prepared data set.
+
+    Raises:
+      ValueError: naming the keys that the metadata lack.
+    """
+    needed = ("system", "time_step", "num_dims", "statistics")
+    missing = [k for k in needed if k not in (metadata or {})]
+    if missing:
+      raise ValueError(
+        f"the metadata of {dataset!r} lack {', '.join(missing)}; build it on "
+        "nbody_bench.dataset_builder.NBodyDatasetBuilder, or prepare it anew"
+      )
+    return cls(
+      dataset=dataset,
+      system=System(**metadata["system"]),
+      time_step=metadata["time_step"],
+      num_dims=metadata["num_dims"],
+      statistics=dict(metadata["statistics"]),
+    )

@@ -1,0 +1,151 @@
+"""Trains, rolls out, scores and times a model, and writes a submission.
+
+  python -m nbody_bench.run --model=delta_gn --dataset=nbody_gravity/n20 \
+    --seeds=0,1,2 --output_dir=DIR
+
+Missing data are generated first. `--config.<field>` sets a field of the model's
+`Config`, `--recipe.<field>` one of its training recipe; `--model=NAME --help`
+lists them.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from nbody_bench import command_line
+
+_SHORT = ("train_steps", "batch_size")  # recipe fields with flags of their own
+
+
+def define(values, argv):
+  """Defines the flags; those of the model depend on `--model`."""
+  options = {"flag_values": values}
+  flags.DEFINE_string(
+    "model",
+    None,
+    "a file of baselines/ by name, or the path of such a file",
+    required=True,
+    **options,
+  )
+  flags.DEFINE_string(
+    "dataset", None, "such as nbody_gravity/n20", required=True, **options
+  )
+  flags.DEFINE_string("output_dir", None, "", required=True, **options)
+  flags.DEFINE_enum(
+    "task", "rollout", ["rollout"], "what to predict", **options
+  )
+  flags.DEFINE_list(
+    "rollout_steps",
+    [],
+    "steps to report, the longest is the horizon; default 20,200",
+    **options,
+  )
+  flags.DEFINE_list("seeds", ["0"], "one training run each", **options)
+  flags.DEFINE_integer(
+    "train_steps", None, "default: the recipe's", **options
+  )
+  flags.DEFINE_integer("batch_size", None, "default: the recipe's", **options)
+  flags.DEFINE_string(
+    "data_dir", None, "where TFDS keeps its data", **options
+  )
+  flags.DEFINE_bool(
+    "resume", False, "go on in an output_dir that holds a run", **options
+  )
+  flags.DEFINE_enum(
+    "checkpoint", "last", ["last", "best"], "weights to score", **options
+  )
+  flags.DEFINE_enum(
+    "timing", "quick", ["quick", "full"], "quick is indicative", **options
+  )
+  flags.DEFINE_integer(
+    "eval_batch_size", 0, "systems in a roll-out call; 0: by N", **options
+  )
+  flags.DEFINE_string("version", "1", "of the submission", **options)
+  model = _value_of("model", argv)
+  if model:
+    module = _load(model)
+    command_line.define_dataclass(values, "config", module.Config)
+    command_line.define_dataclass(
+      values, "recipe", type(_recipe(module)), leave_out=_SHORT
+    )
+    for name, value in vars(_recipe(module)).items():
+      if name not in _SHORT:
+        values[f"recipe.{name}"].default = value
+        values[f"recipe.{name}"].value = value
+
+
+def _value_of(flag, argv):
+  """Reads a flag before the others are defined."""
+  for i, text in enumerate(argv):
+    name, _, value = text.lstrip("-").partition("=")
+    if text.startswith("-") and name == flag:
+      return value or next(iter(argv[i + 1 :]), "")
+  return None
+
+
+def _load(model):
+  from nbody_bench import plugins
+
+  module = plugins.load("baselines", model)
+  missing = [n for n in ("Simulator", "Config") if not hasattr(module, n)]
+  if missing:
+    raise ValueError(
+      f"{model!r} defines no {' and no '.join(missing)}; see baselines/"
+      "ballistic.py for the least that a model needs"
+    )
+  return module
+
+
+def _recipe(module):
+  from nbody_bench.recipes import Recipe
+
+  return getattr(module, "RECIPE", Recipe())
+
+
+def run(values, rest):
+  """Runs the command."""
+  from nbody_bench import harness
+
+  if rest:
+    raise ValueError(f"arguments not understood: {' '.join(rest)}")
+  module = _load(values.model)
+  recipe = _recipe(module)
+  harness.run(
+    harness.Settings(
+      model=values.model,
+      config=command_line.from_flags(values, "config", module.Config),
+      recipe=command_line.from_flags(
+        values,
+        "recipe",
+        type(recipe),
+        **{
+          name: getattr(recipe, name)
+          if values[name].value is None
+          else values[name].value
+          for name in _SHORT
+        },
+      ),
+      dataset=values.dataset,
+      report_steps=command_line.integers(
+        "--rollout_steps", values.rollout_steps
+      ),
+      seeds=command_line.integers("--seeds", values.seeds),
+      output_dir=pathlib.Path(values.output_dir),
+      data_dir=values.data_dir,
+      resume=values.resume,
+      checkpoint=values.checkpoint,
+      timing=values.timing,
+      eval_batch_size=values.eval_batch_size,
+      version=values.version,
+    )
+  )
+
+
+def main(argv=None):
+  """Entry point; returns the exit code."""
+  return command_line.run(run, define, argv, __doc__)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,153 @@
+"""The types that every part of the suite exchanges.
+
+Shape letters, the same everywhere: B batch, T frames, P output times,
+N particles, D space dimensions. All quantities are in the units of the data
+set. Arrays are NumPy arrays or tensors, of one kind within a call.
+
+A batch may hold samples with different numbers of particles: `Particles.mask`
+marks the real ones with 1 and padding with 0, and padding changes nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nbody_bench import arrays
+from nbody_bench.arrays import Array
+
+
+class State(NamedTuple):
+  """A point of phase space.
+
+  Attributes:
+    position: `[B, N, D]`.
+    velocity: `[B, N, D]`.
+  """
+
+  position: Array
+  velocity: Array
+
+
+class Particles(NamedTuple):
+  """What stays constant along a trajectory.
+
+  Attributes:
+    mass: `[B, N]`.
+    charge: `[B, N]`, or None where the law has no charges.
+    stiffness: `[B, N]`, or None where the law has no springs.
+    species: `[B, N]` integers such as atomic numbers, or None.
+    tag: `[B, N]` integers such as fixed / free, or None.
+    mask: `[B, N]`, 1 for a particle and 0 for padding, or None if all are real.
+    bonds: `[B, E, 2]` integer pairs of particles, or None.
+  """
+
+  mass: Array
+  charge: Array | None = None
+  stiffness: Array | None = None
+  species: Array | None = None
+  tag: Array | None = None
+  mask: Array | None = None
+  bonds: Array | None = None
+
+
+class Domain(NamedTuple):
+  """The space that the particles live in.
+
+  A periodic box is centred at the origin: coordinates in `[-L/2, L/2)`.
+
+  Attributes:
+    box: `[B, D]` sides L; infinite along directions that are open.
+  """
+
+  box: Array
+
+  def displacement(self, origin: Array, target: Array) -> Array:
+    """Returns `target - origin` by the shortest way, `[B, ..., D]`.
+
+    Minimum image per coordinate, in `(-L/2, L/2]`: half the box stays, minus
+    half the box becomes plus half the box.
+    """
+    xp = arrays.namespace(target)
+    return self._shift(target - origin, lambda d: xp.ceil(d - 0.5))
+
+  def wrap(self, position: Array) -> Array:
+    """Returns the image of `position` `[B, ..., D]` inside the box."""
+    xp = arrays.namespace(position)
+    return self._shift(position, lambda d: xp.floor(d + 0.5))
+
+  def _shift(self, vector, num_boxes):
+    xp = arrays.namespace(vector)
+    rank_gap = len(vector.shape) - len(self.box.shape)
+    shape = (self.box.shape[0], *[1] * rank_gap, self.box.shape[-1])
+    box = xp.reshape(self.box, tuple(-1 if s is None else s for s in shape))
+    # Infinite sides must not meet a zero in a product: inf * 0 is NaN.
+    periodic = ~xp.isinf(box)
+    side = xp.where(periodic, box, xp.ones_like(box))
+    shift = side * num_boxes(vector / side)
+    return vector - xp.where(periodic, shift, xp.zeros_like(vector))
+
+
+class Trajectory(NamedTuple):
+  """States of a batch of systems at common times.
+
+  Attributes:
+    time: `[T]`.
+    state: position and velocity `[B, T, N, D]`.
+    particles: `[B, N]`.
+    domain: box `[B, D]`.
+  """
+
+  time: Array
+  state: State
+  particles: Particles
+  domain: Domain
+
+  def frames(self, start: int | None = None, stop: int | None = None):
+    """Returns the trajectory cut to frames `start` to `stop` (exclusive)."""
+    cut = slice(start, stop)
+    return self._replace(
+      time=self.time[cut], state=State(*(x[:, cut] for x in self.state))
+    )
+
+  def frame(self, index: int) -> State:
+    """Returns the state of one frame, `[B, N, D]`."""
+    return State(*(x[:, index] for x in self.state))
+
+  def select(self, samples):
+    """Returns the samples of the batch picked by an index array or slice."""
+    return Trajectory(
+      self.time, *map_arrays(lambda x: x[samples], tuple(self[1:]))
+    )
+
+  def at_each_frame(self, function) -> np.ndarray:
+    """Returns `function(state, particles, domain)` of each frame, `[B, T, ...]`.
+
+    Args:
+      function: maps `[B, N, D]` NumPy states to `[B, ...]`, as the methods of
+        `System` do.
+    """
+    batch, num_frames = self.state.position.shape[:2]
+
+    def flat(x):
+      return x.reshape(batch * num_frames, *x.shape[2:])
+
+    def repeat(x):
+      return np.repeat(x, num_frames, axis=0)
+
+    values = function(
+      map_arrays(flat, self.state),
+      map_arrays(repeat, self.particles),
+      map_arrays(repeat, self.domain),
+    )
+    return values.reshape(batch, num_frames, *values.shape[1:])
+
+
+def map_arrays(function, structure):
+  """Applies `function` to each array of a (nested) type above; None stays."""
+  if structure is None:
+    return None
+  if isinstance(structure, tuple):
+    parts = (map_arrays(function, x) for x in structure)
+    is_named = hasattr(structure, "_fields")
+    return type(structure)(*parts) if is_named else tuple(parts)
+  return function(structure)

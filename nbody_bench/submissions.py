@@ -1,0 +1,296 @@
+"""Submissions: arrays and JSON that the leaderboard re-scores.
+
+    submission/
+      submission.json             checked against submission_schema.json
+      predictions/<file>.npz      one roll-out for each seed
+
+The arrays of a `.npz` are `trajectory_id` int64 `[B]`, `step` int32 `[P]`,
+`position` and `velocity` float32 `[B, P, N, D]` with every step of the task,
+and `diverged_at` int32 `[B]`, the first step index that is not finite or -1.
+Nothing is ever unpickled.
+"""
+
+import dataclasses
+import datetime
+import io
+import json
+import pathlib
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import numpy as np
+
+from nbody_bench import evaluation
+from nbody_bench.cards import ModelCard
+from nbody_bench.files import replace_bytes, replace_json, sha256
+from nbody_bench.metrics import METRIC_VERSION
+from nbody_bench.states import State
+from nbody_bench.tasks import Task
+
+_DTYPES = {
+  "trajectory_id": np.dtype(np.int64),
+  "step": np.dtype(np.int32),
+  "position": np.dtype(np.float32),
+  "velocity": np.dtype(np.float32),
+  "diverged_at": np.dtype(np.int32),
+}
+_MAX_JSON_BYTES = 2**20
+
+
+class SubmissionError(ValueError):
+  """A submission is not valid; the message says what and where."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+  """A `submission.json` that passed its schema, and where it lies.
+
+  Attributes:
+    directory: paths in `content` are relative to it.
+    content: the parsed JSON; fields as in `submission_schema.json`.
+  """
+
+  directory: pathlib.Path
+  content: Mapping[str, Any]
+
+  @property
+  def key(self) -> str:
+    """`model_key/version/task` with the task's slashes as dashes."""
+    task = self.content["task"].replace("/", "-")
+    return f"{self.content['model_key']}/{self.content['version']}/{task}"
+
+
+def write_predictions(
+  path: pathlib.Path, trajectory_id: np.ndarray, prediction: State
+) -> None:
+  """Writes one roll-out `[B, P, N, D]`, steps 1..P, whole or not at all."""
+  buffer = io.BytesIO()
+  num_steps = prediction.position.shape[1]
+  np.savez(
+    buffer,
+    trajectory_id=trajectory_id.astype(np.int64),
+    step=np.arange(1, num_steps + 1, dtype=np.int32),
+    position=prediction.position.astype(np.float32),
+    velocity=prediction.velocity.astype(np.float32),
+    diverged_at=evaluation.first_non_finite(prediction).astype(np.int32),
+  )
+  replace_bytes(path, buffer.getvalue())
+
+
+def write(
+  directory: pathlib.Path,
+  *,
+  model_key: str,
+  version: str,
+  card: ModelCard,
+  task: Task,
+  config: Mapping[str, Any],
+  training: Mapping[str, Any],
+  timing: Mapping[str, Any],
+  seeds: Sequence[int],
+  claims: Mapping[str, Any],
+) -> Submission:
+  """Writes `submission.json` beside `predictions/<split>-seed<k>.npz`.
+
+  Args:
+    directory: holds the predictions of all seeds already.
+    model_key: letters, digits, `_ . -`.
+    version: of the model.
+    card: facts about it.
+    task: that the predictions are for.
+    config: the model's settings.
+    training: see the schema.
+    timing: of `timing.measure`.
+    seeds: of the predictions.
+    claims: of `evaluation.over_seeds`.
+
+  Raises:
+    SubmissionError: if the result breaks the schema.
+  """
+  predictions = []
+  for seed in seeds:
+    path = directory / prediction_file(task, seed)
+    predictions.append(
+      {
+        "seed": seed,
+        "file": prediction_file(task, seed),
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+      }
+    )
+  content = {
+    "schema": 1,
+    "metric_version": METRIC_VERSION,
+    "model_key": model_key,
+    "version": version,
+    "card": dataclasses.asdict(card),
+    "task": task.id,
+    "dataset_version": task.version,
+    "date": datetime.date.today().isoformat(),
+    "config": dict(config),
+    "training": dict(training),
+    "predictions": predictions,
+    "claims": {name: claim["at"] for name, claim in claims.items()},
+    "timing": dict(timing),
+  }
+  content = json.loads(json.dumps(content))  # tuples become lists
+  check_schema(content)
+  replace_json(directory / "submission.json", content)
+  return Submission(directory, content)
+
+
+def prediction_file(task: Task, seed: int) -> str:
+  """Returns the path of a roll-out inside a submission."""
+  return f"predictions/{task.split}-seed{seed}.npz"
+
+
+def load(directory: pathlib.Path) -> Submission:
+  """Reads and checks `submission.json`; arrays are not touched.
+
+  Raises:
+    SubmissionError: naming every fault.
+  """
+  path = pathlib.Path(directory) / "submission.json"
+  if not path.is_file():
+    raise SubmissionError(
+      f"no file {path}; give the folder that `nbody_bench.run` wrote as "
+      "OUTPUT_DIR/submission"
+    )
+  if path.stat().st_size > _MAX_JSON_BYTES:
+    raise SubmissionError(f"{path} is larger than {_MAX_JSON_BYTES} bytes")
+  try:
+    content = json.loads(path.read_bytes(), parse_constant=_no_constant)
+  except ValueError as error:
+    raise SubmissionError(f"{path} is not valid JSON: {error}") from None
+  check_schema(content)
+  return Submission(pathlib.Path(directory), content)
+
+
+def check_schema(content: Any) -> None:
+  """Checks the content of a `submission.json`.
+
+  Raises:
+    SubmissionError: with the dotted path of every fault.
+  """
+  text = (resources.files("nbody_bench") / "submission_schema.json").read_text()
+  validator = jsonschema.Draft202012Validator(json.loads(text))
+  faults = [
+    f"{'.'.join(map(str, e.absolute_path)) or 'top level'}: {e.message[:300]}"
+    for e in validator.iter_errors(content)
+  ]
+  if faults:
+    raise SubmissionError("submission.json: " + "; ".join(sorted(faults)))
+
+
+def read_predictions(
+  submission: Submission,
+  task: Task,
+  entry: Mapping[str, Any],
+  trajectory_id: np.ndarray,
+  particle_shape: tuple[int, int],
+) -> State:
+  """Reads and checks one roll-out.
+
+  Args:
+    submission: names the files.
+    task: that the roll-out must be for.
+    entry: of `submission.content["predictions"]`.
+    trajectory_id: `[B]` that the task has.
+    particle_shape: (N, D) that the task has.
+
+  Returns:
+    `[B, P, N, D]`; non-finite from `diverged_at` on.
+
+  Raises:
+    SubmissionError: naming the file, the fault and what is expected.
+  """
+  name = entry["file"]
+  path = submission.directory / name
+  root = submission.directory.resolve()
+  inside = path.resolve().is_relative_to(root)
+  if path.is_symlink() or not inside or not path.is_file():
+    raise SubmissionError(
+      f"{name}: no such file inside the submission; links are not followed"
+    )
+  if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+    raise SubmissionError(
+      f"{name}: size or SHA-256 differs from submission.json; the file was "
+      "changed after it was submitted"
+    )
+  batch = len(trajectory_id)
+  shapes = {
+    "trajectory_id": (batch,),
+    "step": (task.num_steps,),
+    "position": (batch, task.num_steps, *particle_shape),
+    "velocity": (batch, task.num_steps, *particle_shape),
+    "diverged_at": (batch,),
+  }
+  arrays = _read_npz(path, name, shapes)
+  if not np.array_equal(arrays["trajectory_id"], trajectory_id):
+    raise SubmissionError(
+      f"{name}: trajectory_id is not that of the task's trajectories, "
+      f"{trajectory_id[0]}..{trajectory_id[-1]} in order"
+    )
+  if not np.array_equal(arrays["step"], np.arange(1, task.num_steps + 1)):
+    raise SubmissionError(f"{name}: step is not 1..{task.num_steps}")
+  state = State(arrays["position"], arrays["velocity"])
+  if not np.array_equal(
+    arrays["diverged_at"], evaluation.first_non_finite(state)
+  ):
+    raise SubmissionError(
+      f"{name}: diverged_at is not the index of the first NaN or infinite "
+      "step of each trajectory (-1 where there is none)"
+    )
+  return state
+
+
+def _read_npz(path, name, shapes):
+  """Reads named arrays after checking what they would be."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      entries = {i.filename: i for i in archive.infolist()}
+      if len(entries) != len(archive.infolist()):
+        raise SubmissionError(f"{name}: holds one name twice")
+      _check_names(name, {n.removesuffix(".npy") for n in entries}, shapes)
+      arrays = {}
+      for key, shape in shapes.items():
+        entry = entries[f"{key}.npy"]
+        expected = int(np.prod(shape)) * _DTYPES[key].itemsize
+        # Before anything is unpacked: a small file may claim to be huge.
+        if not 0 <= entry.file_size - expected <= 4096:
+          raise SubmissionError(
+            f"{name}: {key} unpacks to {entry.file_size} bytes; "
+            f"{_DTYPES[key]} of shape {shape} takes {expected}"
+          )
+        with archive.open(entry) as file:
+          arrays[key] = np.lib.format.read_array(
+            io.BytesIO(file.read(entry.file_size)), allow_pickle=False
+          )
+        if arrays[key].dtype != _DTYPES[key] or arrays[key].shape != shape:
+          raise SubmissionError(
+            f"{name}: {key} is {arrays[key].dtype} of shape "
+            f"{arrays[key].shape}; expected {_DTYPES[key]} of shape {shape}"
+          )
+  except SubmissionError:
+    raise
+  except Exception as error:
+    # Whatever a broken or hostile archive provokes inside the readers.
+    reason = re.sub(r"\s+", " ", str(error))[:200]
+    raise SubmissionError(f"{name}: cannot be read as .npz: {reason}") from None
+  return arrays
+
+
+def _check_names(name, found, shapes):
+  if found != set(shapes):
+    raise SubmissionError(
+      f"{name}: holds the arrays {sorted(found)[:20]}; expected exactly "
+      f"{sorted(shapes)}"
+    )
+
+
+def _no_constant(name):
+  raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,27 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from absl import flags
+
+from nbody_bench import plugins
+
+np.seterr(invalid="raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_flags():
+  flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+  """A folder where the smoke configuration of every data set is prepared."""
+  import tensorflow_datasets as tfds
+
+  folder = tmp_path_factory.mktemp("data")
+  for name in plugins.names("datasets"):
+    tfds.builder(f"{name}/smoke", data_dir=folder).download_and_prepare()
+  return str(folder)
