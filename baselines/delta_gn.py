@@ -25,7 +25,7 @@ from nbody_bench.states import State
 
 CARD = ModelCard(
   name="DeltaGN",
-  paper="https://arxiv.org/abs/2012.04988",
+  paper="https://arxiv.org/abs/2010.06948",
   division="learned-closed",
   physics_given=("masses", "charges", "boundaries"),
   symmetries=("translation", "permutation"),

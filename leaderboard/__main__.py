@@ -3,7 +3,7 @@
   validate DIR   check a submission: format, hashes, arrays
   score DIR      recompute every score from the arrays, claimed beside re-scored
   submit DIR     re-score and enter it into the board
-  build          write the page
+  build          print the tables and write the page
 
 DIR is the `submission/` folder that `nbody_bench.run` wrote. Data that a task
 needs are generated if missing.
@@ -21,9 +21,7 @@ def define(values, argv):
   """Defines the flags."""
   del argv
   options = {"flag_values": values}
-  flags.DEFINE_string(
-    "data_dir", None, "where TFDS keeps its data", **options
-  )
+  flags.DEFINE_string("data_dir", None, "where TFDS keeps its data", **options)
   flags.DEFINE_string(
     "board",
     str(pathlib.Path(__file__).parent / "submissions"),
@@ -50,6 +48,8 @@ def leaderboard(values, rest):
     if not values.out:
       raise ValueError("build needs --out, the folder for the page")
     page = build.build(board, pathlib.Path(values.out))
+    for table in scoring.board_tables(board):
+      print(table, end="\n\n")
     print(f"page: {page.resolve().as_uri()}")
     return
   if command not in ("validate", "score", "submit") or not directories:

@@ -62,9 +62,7 @@ def rescore(
       f"has {task.version}; run the model on that version"
     )
   problem = pipelines.problem(dataset, data_dir)
-  truth = pipelines.load(
-    dataset, task.split, data_dir, task.num_trajectories
-  )
+  truth = pipelines.load(dataset, task.split, data_dir, task.num_trajectories)
   scores, preview = [], {}
   for entry in content["predictions"]:
     state = submissions.read_predictions(
@@ -136,6 +134,19 @@ def table(submission: submissions.Submission, result: Mapping[str, Any]) -> str:
   for line in result["disagreements"]:
     text += f"\nDISAGREES: {line}"
   return text
+
+
+def board_tables(board: pathlib.Path) -> list[str]:
+  """Returns the re-scored numbers of all entries, a table for each task."""
+  by_task: dict[str, Any] = {}
+  for submission, scores, _ in entries(board):
+    names, _ = by_task.setdefault(submission["task"], ({}, scores["floor"]))
+    name = f"{submission['model_key']} v{submission['version']}"
+    names[name] = scores["scores"]
+  return [
+    tables.scores(task, names, floor)
+    for task, (names, floor) in sorted(by_task.items())
+  ]
 
 
 def submit(

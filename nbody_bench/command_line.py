@@ -6,6 +6,7 @@ called from one process (tests, notebooks) without clashing.
 
 import dataclasses
 import os
+import signal
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -30,10 +31,11 @@ def run(
 
   Returns:
     The exit code: 0; 2 for what the user can mend (one line on stderr, no
-    traceback); 130 after Ctrl-C.
+    traceback); 130 after Ctrl-C or SIGTERM.
   """
   argv = list(sys.argv if argv is None else argv)
   _quiet_tensorflow()
+  previous = signal.signal(signal.SIGTERM, _interrupt)
   values = flags.FlagValues()
   try:
     define(values, argv)
@@ -48,7 +50,13 @@ def run(
   except KeyboardInterrupt:
     print("stopped; what was finished is saved", file=sys.stderr)
     return 130
+  finally:
+    signal.signal(signal.SIGTERM, previous)
   return 0
+
+
+def _interrupt(*_):
+  raise KeyboardInterrupt
 
 
 def _quiet_tensorflow():

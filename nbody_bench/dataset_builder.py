@@ -51,7 +51,7 @@ class NBodyConfig(tfds.core.BuilderConfig):
 
   num_particles: int
   box_side: float
-  num_trajectories: tuple[int, int, int]
+  num_trajectories: tuple[int, int, int] = (1000, 200, 200)
   num_frames: int = 201
   time_step: float = 0.01
   num_substeps: int = 64
@@ -59,6 +59,10 @@ class NBodyConfig(tfds.core.BuilderConfig):
   max_energy_drift: float
   max_momentum_drift: float = 1e-11
   max_label_error: float
+
+
+# Every data set has a configuration `smoke` that is made in seconds.
+SMOKE = {"num_trajectories": (4, 2, 2), "num_frames": 41}
 
 
 class LabelError(ValueError):
@@ -81,7 +85,7 @@ class NBodyDatasetBuilder(
   def __init_subclass__(cls, **kwargs):
     super().__init_subclass__(**kwargs)
     # README.md, CITATIONS.bib and TAGS.txt lie beside the builder's module;
-    # TFDS would look inside `nbody_bench/`, where a checkout has no `datasets/`.
+    # TFDS would look in `nbody_bench/datasets`, which a checkout does not have.
     cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
   @abc.abstractmethod

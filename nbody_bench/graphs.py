@@ -123,7 +123,10 @@ def sum_received(edges: Array, receivers: Array, num_nodes: Array) -> Array:
 def _edge_mask(senders, mask):
   if mask is None:
     return None
-  return tf.gather(mask, senders, batch_dims=1) * mask[:, :, None]
+  # Where real neighbours run out, the particle itself may have been chosen.
+  receiver = tf.range(mask.shape[1])[None, :, None]
+  other = tf.cast(senders != receiver, mask.dtype)
+  return tf.gather(mask, senders, batch_dims=1) * mask[:, :, None] * other
 
 
 def _batch_and_size(state):

@@ -8,7 +8,6 @@ all seeds.
 import dataclasses
 import json
 import pathlib
-import types
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from nbody_bench import (
 )
 from nbody_bench.cards import ModelCard
 from nbody_bench.files import replace_json
-from nbody_bench.problems import Problem
 from nbody_bench.recipes import Recipe
 from nbody_bench.states import Trajectory
 
@@ -135,7 +133,7 @@ def run(settings: Settings) -> submissions.Submission:
     claims=claims,
   )
   floor = evaluation.floor(task, truth, problem.system)
-  print(tables.scores(task, {key: claims}, floor))
+  print(tables.scores(task.id, {key: claims}, floor))
   print(
     f"{clock['seconds_per_step'] * 1e3:.3g} ms a step at batch 1, "
     f"{clock['relative_to_leapfrog']:.3g} x leapfrog ({settings.timing})"
@@ -239,7 +237,7 @@ def _validator(model, simulator, data: Trajectory):
   loss_of = training.loss_function(model)
   (windows,) = pipelines.training_windows(
     data,
-    window_length=getattr(model, "window_length", 2),
+    window_length=training.window_length(model),
     batch_size=_VALIDATION_WINDOWS,
     seed=0,
   ).take(1)

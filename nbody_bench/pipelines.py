@@ -63,7 +63,6 @@ def load(
 
 def training_windows(
   trajectory: Trajectory,
-  *,
   window_length: int,
   batch_size: int,
   seed: int,

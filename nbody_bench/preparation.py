@@ -21,7 +21,9 @@ def prepare(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     raise ValueError(plugins.unknown("datasets", name, known))
   configs = list(plugins.load("datasets", name).Builder.builder_configs)
   if config not in configs:
-    raise ValueError(plugins.unknown(f"{name}'s configurations", config, configs))
+    raise ValueError(
+      plugins.unknown(f"{name}'s configurations", config, configs)
+    )
   # TFDS draws a bar for each stage of writing; the builder draws the one that
   # knows how much is left.
   tfds.disable_progress_bar()

@@ -1,4 +1,7 @@
-"""Generates a data set: `python -m nbody_bench.prepare --dataset=NAME/CONFIG`."""
+"""Generates data sets: `python -m nbody_bench.prepare --dataset=NAME/CONFIG`.
+
+What is there already is left as it is.
+"""
 
 import sys
 

@@ -42,13 +42,9 @@ def define(values, argv):
     **options,
   )
   flags.DEFINE_list("seeds", ["0"], "one training run each", **options)
-  flags.DEFINE_integer(
-    "train_steps", None, "default: the recipe's", **options
-  )
+  flags.DEFINE_integer("train_steps", None, "default: the recipe's", **options)
   flags.DEFINE_integer("batch_size", None, "default: the recipe's", **options)
-  flags.DEFINE_string(
-    "data_dir", None, "where TFDS keeps its data", **options
-  )
+  flags.DEFINE_string("data_dir", None, "where TFDS keeps its data", **options)
   flags.DEFINE_bool(
     "resume", False, "go on in an output_dir that holds a run", **options
   )

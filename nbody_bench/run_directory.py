@@ -100,9 +100,7 @@ class RunDirectory:
         f"{self._directory} has no best checkpoint, for no validation gave a "
         "finite loss; take --checkpoint=last, or train otherwise"
       )
-    self._best.checkpoint.restore(
-      self._best.latest_checkpoint
-    ).expect_partial()
+    self._best.checkpoint.restore(self._best.latest_checkpoint).expect_partial()
 
   def log(self, values: dict[str, float]) -> None:
     """Appends numbers of the present step to the log and to TensorBoard."""

@@ -120,7 +120,7 @@ class Trajectory(NamedTuple):
     )
 
   def at_each_frame(self, function) -> np.ndarray:
-    """Returns `function(state, particles, domain)` of each frame, `[B, T, ...]`.
+    """Returns `function(state, particles, domain)` by frame, `[B, T, ...]`.
 
     Args:
       function: maps `[B, N, D]` NumPy states to `[B, ...]`, as the methods of

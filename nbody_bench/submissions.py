@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import io
 import json
+import math
 import pathlib
 import re
 import zipfile
@@ -163,8 +164,10 @@ def load(directory: pathlib.Path) -> Submission:
   if path.stat().st_size > _MAX_JSON_BYTES:
     raise SubmissionError(f"{path} is larger than {_MAX_JSON_BYTES} bytes")
   try:
-    content = json.loads(path.read_bytes(), parse_constant=_no_constant)
-  except ValueError as error:
+    content = json.loads(
+      path.read_bytes(), parse_constant=_finite, parse_float=_finite
+    )
+  except (ValueError, RecursionError) as error:
     raise SubmissionError(f"{path} is not valid JSON: {error}") from None
   check_schema(content)
   return Submission(pathlib.Path(directory), content)
@@ -292,5 +295,9 @@ def _check_names(name, found, shapes):
     )
 
 
-def _no_constant(name):
-  raise ValueError(f"{name} is not a JSON number")
+def _finite(text):
+  """Parses a JSON number; Python's own parser lets NaN and 1e999 pass."""
+  number = float(text)
+  if not math.isfinite(number):
+    raise ValueError(f"{text} is not a finite number")
+  return number

@@ -4,28 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbody_bench import evaluation
-from nbody_bench.tasks import Task
 
 
 def scores(
-  task: Task, entries: Mapping[str, Any], floor: Mapping[str, Any]
+  title: str, entries: Mapping[str, Any], floor: Mapping[str, Any]
 ) -> str:
   """Returns a table with one row for each metric and step.
 
   Args:
-    task: names metrics and steps.
+    title: printed above.
     entries: `evaluation.over_seeds` of each model, by name.
     floor: of `evaluation.floor`.
   """
   rows = [["", *entries, "label error"]]
-  for name in task.metrics:
-    metric = evaluation.metric(name)
-    for k in map(str, task.report_steps):
+  for name, value in floor.items():
+    for k, number in value["at"].items():
       cells = [spread(e[name]["at"][k]) for e in entries.values()]
-      rows.append(
-        [f"{metric.label} @{k}", *cells, f"{floor[name]['at'][k]:.3g}"]
-      )
-  return f"{task.id}\n{align(rows)}"
+      label = evaluation.metric(name).label
+      rows.append([f"{label} @{k}", *cells, f"{number:.3g}"])
+  return f"{title}\n{align(rows)}"
 
 
 def spread(value: Mapping[str, Any]) -> str:
@@ -41,8 +38,6 @@ def align(rows: list[list[str]]) -> str:
   lines = []
   for first, *others in rows:
     cells = [first.ljust(widths[0])]
-    cells += [
-      c.rjust(w) for c, w in zip(others, widths[1:], strict=True)
-    ]
+    cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
     lines.append("  ".join(cells).rstrip())
   return "\n".join(lines)

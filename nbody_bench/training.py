@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -43,6 +44,29 @@ def loss_function(model: Any) -> Callable[[Trajectory], tf.Tensor]:
   return lambda window: simulators.one_step_loss(model, window)
 
 
+def window_length(model: Any) -> int:
+  """Returns how many frames the model's loss needs, 2 if it does not say."""
+  return getattr(model, "window_length", 2)
+
+
+def check_gradients(loss_of, variables, window: Trajectory) -> None:
+  """Raises ValueError if the loss does not depend on some variable.
+
+  Such a variable is a mistake in the model: it would never be trained.
+  """
+  with tf.GradientTape() as tape:
+    loss = loss_of(window)
+  gradients = tape.gradient(loss, variables)
+  lost = [
+    v.name for v, g in zip(variables, gradients, strict=True) if g is None
+  ]
+  if lost:
+    raise ValueError(
+      f"the loss does not depend on the variables {', '.join(lost)}; use them "
+      "in `step` or `loss`, or create them with trainable=False"
+    )
+
+
 def train(
   model: Any,
   recipe: Recipe,
@@ -79,21 +103,21 @@ def train(
     NonFiniteLossError: naming the step and the last good checkpoint.
   """
   loss_of = loss_function(model)
+  windows_from = functools.partial(
+    pipelines.training_windows,
+    train_data,
+    window_length(model),
+    recipe.batch_size,
+    seed,
+  )
   # A variable, so that the compiled step reads each new value.
   learning_rate = tf.Variable(recipe.learning_rate, trainable=False)
   optimizer = snt.optimizers.Adam(learning_rate)
   variables = model.trainable_variables
+  check_gradients(loss_of, variables, next(iter(windows_from(0))))
   run = RunDirectory(directory, model=model, optimizer=optimizer)
   run.restore()
-  windows = iter(
-    pipelines.training_windows(
-      train_data,
-      window_length=getattr(model, "window_length", 2),
-      batch_size=recipe.batch_size,
-      seed=seed,
-      first_step=run.step,
-    )
-  )
+  windows = iter(windows_from(run.step))
 
   @tf.function
   def update(window):

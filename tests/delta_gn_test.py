@@ -1,10 +1,10 @@
 import itertools
 
-import golden
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import golden
 from nbody_bench import plugins, testing
 from nbody_bench.states import Domain, Particles, State
 

@@ -1,0 +1,290 @@
+"""The commands as users type them, on the smoke data."""
+
+import json
+import pathlib
+import re
+import shutil
+
+import pytest
+
+from nbody_bench import prepare, run
+from nbody_bench.leaderboard import __main__ as leaderboard
+
+DATASET = "nbody_gravity/smoke"
+TASK = "nbody_gravity/smoke/rollout40"
+
+# What CONTRIBUTING.md tells a newcomer to write.
+MODEL = pathlib.Path(__file__).parent / "data" / "linear_drag.py"
+
+
+def call(main, *arguments):
+  return main(["command", *map(str, arguments)])
+
+
+def run_model(model, folder, data_dir, *more):
+  return call(
+    run.main,
+    f"--model={model}",
+    f"--dataset={DATASET}",
+    f"--data_dir={data_dir}",
+    f"--output_dir={folder}",
+    *more,
+  )
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, data_dir):
+  """One run of every kind of model, submitted to one board."""
+  folder = tmp_path_factory.mktemp("outputs")
+  assert run_model("ballistic", folder / "ballistic", data_dir) == 0
+  assert (
+    run_model(
+      "leapfrog", folder / "leapfrog", data_dir, "--config.num_substeps=4"
+    )
+    == 0
+  )
+  assert (
+    run_model(
+      "delta_gn",
+      folder / "delta_gn",
+      data_dir,
+      "--seeds=0,1",
+      "--train_steps=20",
+      "--batch_size=4",
+      "--config.edge_widths=8,8",
+      "--config.node_widths=8",
+      "--config.normalize",
+    )
+    == 0
+  )
+  for name in ("ballistic", "leapfrog", "delta_gn"):
+    assert board(folder, data_dir, "submit", folder / name / "submission") == 0
+  return folder
+
+
+def board(folder, data_dir, *arguments):
+  return call(
+    leaderboard.main,
+    *arguments,
+    f"--board={folder / 'board'}",
+    f"--data_dir={data_dir}",
+  )
+
+
+def scores(folder, name, seed=0):
+  path = folder / name / f"seed_{seed}" / "scores.json"
+  return json.loads(path.read_text())["metrics"]
+
+
+def test_files_of_a_run(outputs):
+  folder = outputs / "delta_gn"
+  for seed in (0, 1):
+    assert (folder / f"seed_{seed}" / "config.json").exists()
+    assert list((folder / f"seed_{seed}" / "checkpoints").glob("last-20*"))
+    assert (folder / f"seed_{seed}" / "metrics.jsonl").read_text()
+    assert list((folder / f"seed_{seed}" / "tensorboard").glob("*tfevents*"))
+  submission = json.loads((folder / "submission/submission.json").read_text())
+  assert [p["seed"] for p in submission["predictions"]] == [0, 1]
+  assert submission["claims"]["rollout_rmse"]["40"]["std"] > 0
+  assert submission["training"]["steps"] == 20
+  assert submission["training"]["recipe"]["batch_size"] == 4
+
+
+def test_a_better_integrator_scores_better(outputs):
+  rmse = {
+    name: scores(outputs, name)["rollout_rmse"]["at"]["40"]
+    for name in ("ballistic", "leapfrog")
+  }
+  assert 0 < rmse["leapfrog"] < 1e-3 * rmse["ballistic"]
+  energy = scores(outputs, "leapfrog")["energy_error"]["at"]["40"]
+  assert energy < 1e-4
+
+
+def test_board_confirms_the_claims(outputs):
+  for name in ("ballistic", "leapfrog", "delta_gn"):
+    entry = outputs / "board" / name / "1" / TASK.replace("/", "-")
+    result = json.loads((entry / "scores.json").read_text())
+    assert result["disagreements"] == []
+    assert (entry / "preview.npz").stat().st_size < 300_000
+
+
+def test_a_false_claim_is_shown(outputs, data_dir, tmp_path, capsys):
+  forged = tmp_path / "forged"
+  shutil.copytree(outputs / "leapfrog" / "submission", forged)
+  path = forged / "submission.json"
+  content = json.loads(path.read_text())
+  content["claims"]["rollout_rmse"]["40"]["mean"] = 1e-9
+  path.write_text(json.dumps(content))
+  assert board(tmp_path, data_dir, "score", forged) == 0
+  output = capsys.readouterr().out
+  assert "DISAGREES: rollout_rmse @40 mean: claimed 1e-09, is " in output
+
+
+def test_same_seed_gives_the_same_bytes(outputs, data_dir, tmp_path):
+  flags = ["--train_steps=20", "--batch_size=4", "--config.normalize"]
+  flags += ["--config.edge_widths=8,8", "--config.node_widths=8", "--seeds=1"]
+  assert run_model("delta_gn", tmp_path, data_dir, *flags) == 0
+  one, other = (
+    (folder / "submission/predictions/test-seed1.npz").read_bytes()
+    for folder in (outputs / "delta_gn", tmp_path)
+  )
+  assert one == other
+
+
+def test_page_holds_every_entry(outputs, data_dir, tmp_path, capsys):
+  assert board(outputs, data_dir, "build", f"--out={tmp_path}") == 0
+  output = capsys.readouterr().out
+  assert "Roll-out RMSE @20" in output
+  assert f"page: file://{tmp_path}/index.html" in output
+  task = page_data(tmp_path)["tasks"][0]
+  assert task["id"] == TASK
+  entries = {e["key"]: e for e in task["entries"]}
+  assert sorted(entries) == ["ballistic", "delta_gn", "leapfrog"]
+  for name, entry in entries.items():
+    assert entry["agrees"]
+    expected = scores(outputs, name)["rollout_rmse"]["at"]["20"]
+    if name != "delta_gn":
+      mean = entry["scores"]["rollout_rmse"]["20"]["mean"]
+      assert mean == pytest.approx(expected)
+  assert entries["delta_gn"]["seeds"] == [0, 1]
+
+
+def page_data(folder):
+  page = (folder / "index.html").read_text()
+  _, _, rest = page.partition('id="board-data">')
+  return json.loads(rest.partition("</script>")[0])
+
+
+def test_page_of_an_empty_board(tmp_path, data_dir):
+  assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 0
+  assert page_data(tmp_path)["tasks"] == []
+
+
+def test_hostile_text_stays_text(outputs, data_dir, tmp_path):
+  forged = tmp_path / "forged"
+  shutil.copytree(outputs / "ballistic" / "submission", forged)
+  path = forged / "submission.json"
+  content = json.loads(path.read_text())
+  hostile = "</script><script>alert(1)</script><!--"
+  content["card"]["notes"] = content["card"]["name"] = hostile
+  path.write_text(json.dumps(content))
+  assert board(tmp_path, data_dir, "submit", forged) == 0
+  assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 0
+  assert hostile not in (tmp_path / "index.html").read_text()
+  entry = page_data(tmp_path)["tasks"][0]["entries"][0]
+  assert entry["name"] == hostile
+
+
+def test_a_diverged_model_is_scored_at_the_cap(data_dir, tmp_path):
+  model = tmp_path / "exploding.py"
+  model.write_text(
+    MODEL.read_text().replace(
+      "-self.drag * velocity", "(1e6 + self.drag) * velocity"
+    )
+  )
+  assert run_model(model, tmp_path / "out", data_dir, "--train_steps=1") == 0
+  result = scores(tmp_path / "out", "")
+  assert result["rollout_rmse"]["at"]["40"] == pytest.approx(100, rel=0.1)
+  assert result["energy_error"]["at"]["40"] == 100
+  assert result["time_to_failure"]["at"]["40"] == 0
+
+
+def test_a_dropped_in_model_file_trains_scores_and_submits(
+  data_dir, tmp_path, monkeypatch
+):
+  """A file in a plug-in folder, nothing else; then the same file by path."""
+  plugin = tmp_path / "plugins" / "baselines" / "my_drag.py"
+  plugin.parent.mkdir(parents=True)
+  shutil.copy(MODEL, plugin)
+  monkeypatch.setenv("NBODY_BENCH_PLUGINS", str(tmp_path / "plugins"))
+  from nbody_bench import plugins
+
+  plugins.extend_paths()
+  flags = ["--train_steps=30", "--recipe.learning_rate=0.1", "--batch_size=8"]
+  for name in ("my_drag", plugin):
+    folder = tmp_path / pathlib.Path(name).name
+    assert run_model(name, folder, data_dir, *flags) == 0
+    log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["step"] == 30
+  assert board(tmp_path, data_dir, "submit", folder / "submission") == 0
+  entry = tmp_path / "board" / "my_drag" / "1" / TASK.replace("/", "-")
+  card = json.loads((entry / "submission.json").read_text())["card"]
+  assert card["name"] == "Linear drag"
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (
+      ["--model=delta_gm"],
+      r"'delta_gm' is not in baselines. Did you mean 'delta_gn'\? There are: ",
+    ),
+    (["--dataset=nbody_gravty/n20"], r"Did you mean 'nbody_gravity'\?"),
+    (["--dataset=nbody_gravity/n21"], "is not in nbody_gravity's config"),
+    (["--config.edge_width=3"], "Did you mean: config.edge_widths"),
+    (["--config.edge_widths=a,b"], "is not a list of integers such as"),
+    (["--config.graph=ring"], "value should be one of <fully_connected|"),
+    (["--batch_size=-3"], "batch_size is -3; it must be > 0"),
+    (["--rollout_steps=41"], r"rollout steps \(41,\) are not within 1..40"),
+    (["--model=nothing.py"], "no file 'nothing.py'"),
+    (["--task=jump"], "value should be one of <rollout>"),
+    (["surplus"], "arguments not understood: surplus"),
+  ],
+)
+def test_errors_are_one_line_and_leave_nothing(
+  flags, message, data_dir, tmp_path, capsys
+):
+  folder = tmp_path / "out"
+  defaults = ["--model=delta_gn"]
+  assert run_model("delta_gn", folder, data_dir, *defaults, *flags) == 2
+  error = capsys.readouterr().err
+  assert re.search(message, error), error
+  assert error.startswith("error: ")
+  assert not folder.exists() or not list(folder.rglob("*.npz"))
+
+
+def test_an_output_folder_is_not_overwritten(outputs, data_dir, capsys):
+  folder = outputs / "ballistic"
+  assert run_model("ballistic", folder, data_dir) == 2
+  assert "go on with --resume or choose another" in capsys.readouterr().err
+  assert run_model("leapfrog", folder, data_dir, "--resume") == 2
+  assert "was made with another model" in capsys.readouterr().err
+
+
+def test_resume_finishes_to_the_same_result(outputs, data_dir, tmp_path):
+  folder = tmp_path / "delta_gn"
+  shutil.copytree(outputs / "delta_gn", folder)
+  shutil.rmtree(folder / "submission")
+  flags = ["--train_steps=20", "--batch_size=4", "--config.normalize"]
+  flags += ["--config.edge_widths=8,8", "--config.node_widths=8", "--resume"]
+  assert run_model("delta_gn", folder, data_dir, "--seeds=0,1", *flags) == 0
+  for seed in (0, 1):
+    assert scores(folder, "", seed) == scores(outputs, "delta_gn", seed)
+
+
+def test_an_entry_is_not_overwritten(outputs, data_dir, capsys):
+  submission = outputs / "ballistic" / "submission"
+  assert board(outputs, data_dir, "submit", submission) == 2
+  assert "is on the board already" in capsys.readouterr().err
+
+
+def test_validate_and_bad_commands(outputs, data_dir, capsys):
+  submission = outputs / "ballistic" / "submission"
+  assert board(outputs, data_dir, "validate", submission) == 0
+  assert "is valid" in capsys.readouterr().out
+  assert board(outputs, data_dir, "explode") == 2
+  assert "'explode' is not understood" in capsys.readouterr().err
+
+
+def test_help_lists_the_fields_of_the_model(capsys):
+  assert call(run.main, "--model=delta_gn", "--help") == 0
+  output = capsys.readouterr().out
+  assert "--config.num_neighbours" in output
+  assert "--recipe.learning_rate" in output
+
+
+def test_prepare_says_where_the_data_are(data_dir, capsys):
+  assert (
+    call(prepare.main, f"--dataset={DATASET}", f"--data_dir={data_dir}") == 0
+  )
+  assert "nbody_gravity/smoke/1.0.0 is in" in capsys.readouterr().out

@@ -1,0 +1,143 @@
+"""Every file of `metrics/`: zero at truth, a value by hand, NaN the cap."""
+
+import numpy as np
+import pytest
+
+from nbody_bench import evaluation, plugins, testing
+from nbody_bench.states import Domain, Particles, State, Trajectory
+
+NAMES = plugins.names("metrics")
+
+
+def two_bodies(velocity_scale=1.0, shift=0.0):
+  """Masses 1 and 2 at x = -1 and 1, moving along y; three frames at rest in x.
+
+  The prediction is the truth with velocities scaled and the first particle
+  shifted along x, from frame 1 on.
+  """
+  time = np.array([0.0, 0.5, 1.0])
+  position = np.zeros((1, 3, 2, 2))
+  position[..., 0] = [-1.0, 1.0]
+  velocity = np.zeros((1, 3, 2, 2))
+  velocity[..., 1] = [2.0, 1.0]
+  position[:, 1:, 0, 0] += shift
+  velocity[:, 1:] *= velocity_scale
+  return Trajectory(
+    time,
+    State(position, velocity),
+    Particles(np.array([[1.0, 2.0]])),
+    Domain(np.full((1, 2), 16.0)),
+  )
+
+
+# Velocities doubled: T(0) = 3, H(0) = 3 - 2 * 2 / sqrt(4.04) = 1.00993, P(0) =
+# (0, 4), sum m |v| = 4; L(0) = -2 + 2 = 0, sum m |q| |v| = 4.
+# At frames 1 and 2 the velocities are off by (2, 1): mean square over two
+# particles and four columns 5 / 8, energy by 9, momentum by 4. The true
+# velocities spread by 1/4 and the positions by 1 about their means, so that the
+# error, 5/4 over two terms, is 1.12 of the spread: failed at frame 1.
+BY_HAND = {
+  "rollout_rmse": (2.0, 0.0, np.sqrt(5 / 8)),
+  "energy_error": (2.0, 0.0, 9 / 1.0099256),
+  "momentum_error": (2.0, 0.0, 1.0),
+  # Shifted by 1 the first particle is at 0: L = 0 + 2 = 2 against 0.
+  "angular_momentum_error": (1.0, 1.0, 2 / 4),
+  "time_to_failure": (2.0, 0.0, 0.0),
+}
+
+
+def value(name, prediction, truth, k=2):
+  metric = evaluation.metric(name)
+  values = metric.values(prediction, truth, testing.GRAVITY)
+  assert values.shape == truth.state.position.shape[:2]
+  return metric.summary(values, (k,))["at"][str(k)]
+
+
+def test_every_metric_has_a_value_by_hand():
+  assert sorted(BY_HAND) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_by_hand(name):
+  scale, shift, expected = BY_HAND[name]
+  prediction = two_bodies(scale, shift)
+  assert value(name, prediction, two_bodies()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_truth_is_perfect(name):
+  truth = two_bodies()
+  best = 1.0 if name == "time_to_failure" else 0.0
+  assert value(name, truth, truth) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_diverged_prediction_costs_the_cap(name):
+  truth = two_bodies()
+  broken = truth._replace(state=State(*(x.copy() for x in truth.state)))
+  broken.state.position[0, 1:, 0, 0] = np.nan
+  broken.state.velocity[0, 1:] = np.nan
+  metric = evaluation.metric(name)
+  cap = (
+    0.0
+    if name == "time_to_failure"
+    else metric.reduce(np.full((1, 1), metric.cap))
+  )
+  assert value(name, broken, truth) == pytest.approx(cap)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_and_padding_change_nothing(name):
+  scale, shift, _ = BY_HAND[name]
+  truth, prediction = two_bodies(), two_bodies(scale, shift)
+  moved = prediction._replace(
+    state=prediction.state._replace(
+      position=prediction.state.position + np.array([16.0, -32.0])
+    )
+  )
+  expected = value(name, prediction, truth)
+  assert value(name, moved, truth) == pytest.approx(expected)
+
+  def pad(trajectory):
+    states, _ = zip(
+      *(
+        testing.pad(trajectory.frame(t), trajectory.particles, 3)
+        for t in range(3)
+      ),
+      strict=True,
+    )
+    _, particles = testing.pad(trajectory.frame(0), trajectory.particles, 3)
+    return trajectory._replace(
+      state=State(*(np.stack(x, 1) for x in zip(*states, strict=True))),
+      particles=particles,
+    )
+
+  assert value(name, pad(prediction), pad(truth)) == pytest.approx(expected)
+
+
+def test_rmse_is_over_all_steps_up_to_k_and_periodic():
+  truth = two_bodies()
+  prediction = two_bodies(shift=15.0)  # one box less 1: the image is 1 away
+  prediction.state.position[0, 1] = truth.state.position[0, 1]
+  assert value("rollout_rmse", prediction, truth, 1) == 0.0
+  assert value("rollout_rmse", prediction, truth, 2) == pytest.approx(
+    np.sqrt(1 / 8 / 2)
+  )
+
+
+def test_floor_of_the_rmse_is_the_label_error():
+  metric = evaluation.metric("rollout_rmse")
+  label_error = np.array([[0.0, 3.0, 4.0]])
+  values = metric.floor_values(two_bodies(), label_error, testing.GRAVITY)
+  assert metric.summary(values, (2,))["at"]["2"] == pytest.approx(np.sqrt(12.5))
+
+
+def test_over_seeds_by_hand():
+  def scores(x):
+    return {"metrics": {"m": {"at": {"2": x}, "curve": [x, 2 * x]}}}
+
+  result = evaluation.over_seeds([scores(1.0), scores(3.0)])
+  assert result["m"]["at"]["2"]["mean"] == 2.0
+  assert result["m"]["at"]["2"]["std"] == pytest.approx(np.sqrt(2))
+  assert result["m"]["curve"] == [2.0, 4.0]
+  assert evaluation.over_seeds([scores(1.0)])["m"]["at"]["2"]["std"] is None
