@@ -122,11 +122,11 @@ def _entry(submission, scores, preview):
 
 def _thin(preview):
   """Returns at most `_PREVIEW_FRAMES` frames as rounded lists."""
-  num_frames = len(preview["time"])
-  every = -(-num_frames // _PREVIEW_FRAMES)
+  last = len(preview["time"]) - 1
+  frames = np.unique(np.linspace(0, last, _PREVIEW_FRAMES).round().astype(int))
 
   def rows(x):
-    rounded = np.round(x[::every].astype(float), 4)
+    rounded = np.round(x[frames].astype(float), 4)
     return np.where(np.isfinite(rounded), rounded, None).tolist()
 
   return {
