@@ -1,4 +1,4 @@
-"""Draws the figure of the README from a board: `python docs/figure.py BOARD`."""
+"""Draws the figure of the README: `python docs/figure.py BOARD`."""
 
 import json
 import pathlib
