@@ -59,7 +59,9 @@ def test_matches_reference_weights_and_outputs(num_padding):
 
 @pytest.mark.parametrize(
   ("charged", "graph", "num_particles"),
-  itertools.product([False, True], ["fully_connected", "nearest"], [17, 20]),
+  list(
+    itertools.product([False, True], ["fully_connected", "nearest"], [17, 20])
+  ),
 )
 def test_equals_plain_numpy(charged, graph, num_particles):
   config = delta_gn.Config(graph=graph, edge_widths=(8, 6), node_widths=(7, 5))
