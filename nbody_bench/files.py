@@ -1,10 +1,45 @@
-"""Files that are there whole or not at all, and their hashes."""
+"""Files that are there whole or not at all, locks, and hashes."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
+
+
+class InUseError(OSError):
+  """Another process works in a folder."""
+
+
+@contextlib.contextmanager
+def exclusive(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+  """Holds a folder for this process; the lock goes with the process.
+
+  Args:
+    folder: created if missing.
+    wait: whether to wait until another process is done with it.
+
+  Raises:
+    InUseError: if another process holds it, unless `wait`.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  with (folder / ".lock").open("a+") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+      file.seek(0)
+      owner = file.read().strip() or "unknown"
+      raise InUseError(
+        f"{folder} is in use by process {owner}; wait for it or choose another "
+        "folder"
+      ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    yield
 
 
 def replace_bytes(path: pathlib.Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ from nbody_bench import (
   training,
 )
 from nbody_bench.cards import ModelCard
-from nbody_bench.files import replace_json
+from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
 from nbody_bench.states import Trajectory
 
@@ -78,8 +78,14 @@ def run(settings: Settings) -> submissions.Submission:
   """Runs everything and prints the score table.
 
   Raises:
-    ValueError: if the output directory is in use by another setting.
+    ValueError: if the output directory holds another setting's run.
+    InUseError: if another process works in it.
   """
+  with exclusive(settings.output_dir):
+    return _run(settings)
+
+
+def _run(settings):
   _claim(settings)
   # The same seed gives the same bytes.
   tf.config.experimental.enable_op_determinism()
@@ -235,12 +241,10 @@ def _validator(model, simulator, data: Trajectory):
   trajectories.
   """
   loss_of = training.loss_function(model)
-  (windows,) = pipelines.training_windows(
-    data,
-    window_length=training.window_length(model),
-    batch_size=_VALIDATION_WINDOWS,
-    seed=0,
-  ).take(1)
+  sample = pipelines.WindowSampler(
+    data, training.window_length(model), _VALIDATION_WINDOWS, seed=0
+  )
+  windows = sample(tf.constant(0, tf.int64))
   loss = tf.function(lambda: loss_of(windows))
   predict = rollouts.compiled(simulator)
   few = data.select(slice(0, _VALIDATION_ROLLOUTS))

@@ -61,68 +61,77 @@ def load(
   return Split(stack("trajectory_id"), trajectory, stack("label_error"))
 
 
-def training_windows(
-  trajectory: Trajectory,
-  window_length: int,
-  batch_size: int,
-  seed: int,
-  first_step: int = 0,
-) -> tf.data.Dataset:
-  """Returns endless shuffled batches of windows.
+class WindowSampler:
+  """Draws the training batch of any step, inside the compiled step itself.
 
   Each epoch visits every window once, in an order that follows from the seed
-  and the epoch alone, so that training resumed at `first_step` sees what it
-  would have seen without the break.
-
-  Args:
-    trajectory: `[B, T, N, D]` NumPy arrays at equal time steps.
-    window_length: frames in a window.
-    batch_size: windows in a batch.
-    seed: of the order.
-    first_step: batches to leave out.
-
-  Returns:
-    A data set of float32 `Trajectory`s `[batch_size, window_length, N, D]`,
-    time starting at 0.
+  and the epoch alone: training resumed at step k sees what it would have seen
+  without the break. The trajectories lie on the device, and a batch is a
+  gather, so that feeding a model costs next to nothing.
   """
-  num_trajectories, num_frames = trajectory.state.position.shape[:2]
-  starts = num_frames - window_length + 1
-  if starts < 1:
-    raise ValueError(
-      f"windows of {window_length} frames do not fit in trajectories of "
-      f"{num_frames}; shorten the window"
-    )
-  num_windows = num_trajectories * starts
-  order = tf.constant(seed, tf.int64)
-  last_window = tf.constant(num_windows - 1, tf.int64)
-  data = map_arrays(lambda x: tf.constant(x, tf.float32), trajectory)
-  time = data.time[:window_length] - data.time[0]
 
-  def batch(step):
-    place = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-    epoch, place = place // num_windows, place % num_windows
+  def __init__(
+    self,
+    trajectory: Trajectory,
+    window_length: int,
+    batch_size: int,
+    seed: int,
+  ):
+    """Copies the data to the device.
+
+    Args:
+      trajectory: `[B, T, N, D]` NumPy arrays at equal time steps.
+      window_length: frames in a window.
+      batch_size: windows in a batch.
+      seed: of the order.
+
+    Raises:
+      ValueError: if the trajectories are shorter than a window.
+    """
+    num_trajectories, num_frames = trajectory.state.position.shape[:2]
+    self._starts = num_frames - window_length + 1
+    if self._starts < 1:
+      raise ValueError(
+        f"windows of {window_length} frames do not fit in trajectories of "
+        f"{num_frames}; shorten the window"
+      )
+    self._num_windows = num_trajectories * self._starts
+    self._batch_size = batch_size
+    self._seed = seed
+    self._data = map_arrays(lambda x: tf.constant(x, tf.float32), trajectory)
+    self._time = self._data.time[:window_length] - self._data.time[0]
+
+  def __call__(self, step: tf.Tensor) -> Trajectory:
+    """Returns the batch `[batch_size, window_length, N, D]` of a step.
+
+    Args:
+      step: int64 scalar, counted from 0.
+
+    Returns:
+      Windows in float32, time starting at 0.
+    """
+    size = self._batch_size
+    place = step * size + tf.range(size, dtype=tf.int64)
+    epoch, place = place // self._num_windows, place % self._num_windows
+    seed = tf.fill([size], tf.constant(self._seed, tf.int64))
+    last = tf.fill([size], tf.constant(self._num_windows - 1, tf.int64))
     # Public only as a raw op, where indices come in batches.
     chosen = tf.raw_ops.RandomIndexShuffle(
       index=place,
-      seed=tf.stack([epoch, tf.fill([batch_size], order), 0 * epoch], 1),
-      max_index=tf.fill([batch_size], last_window),
+      seed=tf.stack([epoch, seed, 0 * epoch], 1),
+      max_index=last,
       rounds=4,
     )
-    sample, start = chosen // starts, chosen % starts
-    frames = start[:, None] + tf.range(window_length, dtype=tf.int64)[None]
+    sample, start = chosen // self._starts, chosen % self._starts
+    frames = start[:, None] + tf.range(len(self._time), dtype=tf.int64)[None]
     at = tf.stack(
       [tf.broadcast_to(sample[:, None], tf.shape(frames)), frames], -1
     )
     return Trajectory(
-      time,
-      State(*(tf.gather_nd(x, at) for x in data.state)),
+      self._time,
+      State(*(tf.gather_nd(x, at) for x in self._data.state)),
       *map_arrays(
-        lambda x: tf.gather(x, sample), (data.particles, data.domain)
+        lambda x: tf.gather(x, sample),
+        (self._data.particles, self._data.domain),
       ),
     )
-
-  return (
-    tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
-    .map(batch, num_parallel_calls=2, deterministic=True)
-    .prefetch(4)
-  )

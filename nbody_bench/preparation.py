@@ -1,8 +1,11 @@
 """Makes data sets that are not there yet."""
 
+import pathlib
+
 import tensorflow_datasets as tfds
 
 from nbody_bench import plugins
+from nbody_bench.files import exclusive
 
 
 def prepare(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -28,5 +31,9 @@ def prepare(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
   # knows how much is left.
   tfds.disable_progress_bar()
   builder = tfds.builder(dataset, data_dir=data_dir)
-  builder.download_and_prepare()
+  if not builder.is_prepared():
+    # Two runs that miss the same data: one makes them, the other waits.
+    with exclusive(pathlib.Path(builder.data_dir).parent, wait=True):
+      builder = tfds.builder(dataset, data_dir=data_dir)
+      builder.download_and_prepare()
   return builder

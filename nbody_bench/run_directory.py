@@ -1,5 +1,6 @@
 """What a training run leaves on disk, and its line on the screen."""
 
+import glob
 import json
 import pathlib
 import sys
@@ -14,7 +15,7 @@ from nbody_bench.files import replace_bytes
 class RunDirectory:
   """Checkpoints and logs of one training run.
 
-  Used as a context manager: leaving it by Ctrl-C saves first.
+  Used as a context manager, which opens and closes the logs.
 
   Layout: `checkpoints/last-<step>`, `checkpoints/best-<step>`,
   `metrics.jsonl`, `tensorboard/`.
@@ -39,6 +40,7 @@ class RunDirectory:
         step=self._step,
         seconds=self._seconds,
         best_loss=self._best_loss,
+        random=tf.random.get_global_generator(),
       ),
       folder,
       max_to_keep=2,
@@ -63,12 +65,27 @@ class RunDirectory:
   @property
   def last_checkpoint(self) -> str | None:
     """Path of the newest checkpoint, None before the first."""
-    return self._last.latest_checkpoint
+    paths = [p for p in self._last.checkpoints if _files_of(p)]
+    return paths[-1] if paths else None
 
   def restore(self) -> None:
-    """Loads the newest checkpoint, if there is one, and cuts the log to it."""
-    if self.last_checkpoint:
-      self._last.checkpoint.restore(self.last_checkpoint)
+    """Loads the newest checkpoint, if there is one, and cuts the log to it.
+
+    Raises:
+      ValueError: if it is damaged or belongs to another model.
+    """
+    path = self.last_checkpoint
+    if path:
+      try:
+        status = self._last.checkpoint.restore(path)
+        status.assert_existing_objects_matched()
+      except (tf.errors.OpError, ValueError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(
+          f"checkpoint {path} is damaged or of another model ({reason}); "
+          "remove it to go on from the one before, or choose another "
+          "--output_dir"
+        ) from None
       self.step = int(self._step.numpy())
       self._began = time.perf_counter() - float(self._seconds.numpy())
     if self._log_path.exists():
@@ -118,9 +135,7 @@ class RunDirectory:
     )
     return self
 
-  def __exit__(self, kind, value, traceback):
-    if kind is not None and issubclass(kind, KeyboardInterrupt):
-      self.save()
+  def __exit__(self, *_):
     self._log.close()
     self._summary.close()
 
@@ -168,3 +183,7 @@ def _step_of(line):
     return json.loads(line)["step"]
   except (ValueError, KeyError):  # cut off by a crash
     return sys.maxsize
+
+
+def _files_of(checkpoint):
+  return tf.io.gfile.glob(f"{glob.escape(checkpoint)}.*")

@@ -1,8 +1,6 @@
 """The one training loop."""
 
 import dataclasses
-import functools
-import math
 import pathlib
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,6 +12,7 @@ import tensorflow as tf
 from nbody_bench import pipelines, simulators
 from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import Progress, RunDirectory
+from nbody_bench.signals import StopRequest
 from nbody_bench.states import Trajectory
 
 
@@ -49,24 +48,6 @@ def window_length(model: Any) -> int:
   return getattr(model, "window_length", 2)
 
 
-def check_gradients(loss_of, variables, window: Trajectory) -> None:
-  """Raises ValueError if the loss does not depend on some variable.
-
-  Such a variable is a mistake in the model: it would never be trained.
-  """
-  with tf.GradientTape() as tape:
-    loss = loss_of(window)
-  gradients = tape.gradient(loss, variables)
-  lost = [
-    v.name for v, g in zip(variables, gradients, strict=True) if g is None
-  ]
-  if lost:
-    raise ValueError(
-      f"the loss does not depend on the variables {', '.join(lost)}; use them "
-      "in `step` or `loss`, or create them with trainable=False"
-    )
-
-
 def train(
   model: Any,
   recipe: Recipe,
@@ -81,6 +62,11 @@ def train(
 ) -> dict[str, Any]:
   """Trains `model` in place, from its last checkpoint if there is one.
 
+  Ctrl-C and SIGTERM save and stop; a killed run goes on from its last
+  checkpoint. In either case the final weights are those of an unbroken run, bit
+  for bit on a CPU, provided that random numbers in the loss come from
+  `tf.random.get_global_generator()`, whose state is saved.
+
   Args:
     model: has `trainable_variables`, already built; optionally
       `loss(window)` and `window_length` (default 2 frames). Without `loss` it
@@ -89,9 +75,8 @@ def train(
     train_data: `[B, T, N, D]` NumPy arrays.
     validate: returns numbers to log; the one called "loss" chooses the best
       checkpoint.
-    directory: gets `checkpoints/` (`last`, `best`), `metrics.jsonl` and
-      `tensorboard/`.
-    seed: of the order of the data.
+    directory: see `RunDirectory`.
+    seed: of the order of the data and of `tf.random.get_global_generator()`.
     checkpoint: whose weights `model` has in the end.
     schedule: when to report and save.
     label: of the progress line.
@@ -100,64 +85,108 @@ def train(
     `{"steps", "seconds"}` of all sessions together.
 
   Raises:
-    NonFiniteLossError: naming the step and the last good checkpoint.
+    ValueError: if the loss does not depend on a variable.
+    NonFiniteLossError: naming the step, the cause and the last good checkpoint.
+    KeyboardInterrupt: after a signal, when everything is saved.
   """
+  tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
   loss_of = loss_function(model)
-  windows_from = functools.partial(
-    pipelines.training_windows,
-    train_data,
-    window_length(model),
-    recipe.batch_size,
-    seed,
+  sample = pipelines.WindowSampler(
+    train_data, window_length(model), recipe.batch_size, seed
   )
+  variables = model.trainable_variables
+  _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))
   # A variable, so that the compiled step reads each new value.
   learning_rate = tf.Variable(recipe.learning_rate, trainable=False)
   optimizer = snt.optimizers.Adam(learning_rate)
-  variables = model.trainable_variables
-  check_gradients(loss_of, variables, next(iter(windows_from(0))))
-  run = RunDirectory(directory, model=model, optimizer=optimizer)
-  run.restore()
-  windows = iter(windows_from(run.step))
 
   @tf.function
-  def update(window):
+  def update(step):
     with tf.GradientTape() as tape:
-      loss = loss_of(window)
+      loss = loss_of(sample(step))
     gradients = tape.gradient(loss, variables)
+    norm = tf.linalg.global_norm(gradients)
     if recipe.clip_norm:
-      gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm)
+      gradients, _ = tf.clip_by_global_norm(
+        gradients, recipe.clip_norm, use_norm=norm
+      )
     optimizer.apply(gradients, variables)
-    return loss
+    return loss, norm
 
-  losses = []
-  with run, Progress(label, run.step, recipe.train_steps) as progress:
+  run = RunDirectory(directory, model=model, optimizer=optimizer)
+  run.restore()
+  progress = Progress(label, run.step, recipe.train_steps)
+  recent = []  # (loss, gradient norm) of the steps since the last look
+  with run, progress, StopRequest() as stop:
     while run.step < recipe.train_steps:
       learning_rate.assign(recipe.learning_rate_at(run.step))
-      losses.append(update(next(windows)))
+      recent.append(update(tf.constant(run.step, tf.int64)))
       run.step += 1
-      at_end = run.step == recipe.train_steps
-      if at_end or run.step % schedule.log_every == 0:
-        loss = float(np.mean([x.numpy() for x in losses]))
-        losses.clear()
-        if not math.isfinite(loss):
-          raise NonFiniteLossError(
-            f"the training loss is {loss} at step {run.step}; the last good "
-            f"checkpoint is {run.last_checkpoint}. Lower "
-            "--recipe.learning_rate or set --recipe.clip_norm"
-          )
+      # Looked at once: what comes later in this round is for the next one.
+      stopping = stop.requested
+      last = stopping or run.step == recipe.train_steps
+      at = {k: last or run.step % n == 0 for k, n in vars(schedule).items()}
+      if any(at.values()):
+        loss = _mean_loss(recent, run, variables, sample)
+        recent.clear()
+      if at["log_every"]:
         rate = float(learning_rate.numpy())
         run.log({"train_loss": loss, "learning_rate": rate})
         progress.show(run.step, loss)
-      if at_end or run.step % schedule.validate_every == 0:
+      if at["validate_every"] and not stopping:
         values = validate()
         run.log(values)
         run.save_if_best(values["loss"])
-      if at_end or run.step % schedule.checkpoint_every == 0:
+      if at["checkpoint_every"]:
         run.save()
+      if stopping:
+        break
+  if stop.requested:
+    raise KeyboardInterrupt
   seconds = run.seconds
   if checkpoint == "best":
     run.load_best()
-  return {
-    "steps": run.step,
-    "seconds": seconds,
-  }
+  return {"steps": run.step, "seconds": seconds}
+
+
+def _check_gradients(loss_of, variables, window):
+  """Refuses a model with variables that would never be trained."""
+  with tf.GradientTape() as tape:
+    loss = loss_of(window)
+  gradients = tape.gradient(loss, variables)
+  lost = [
+    v.name for v, g in zip(variables, gradients, strict=True) if g is None
+  ]
+  if lost:
+    raise ValueError(
+      f"the loss does not depend on the variables {', '.join(lost)}; use them "
+      "in `step` or `loss`, or create them with trainable=False"
+    )
+
+
+def _mean_loss(recent, run, variables, sample):
+  """Returns the mean of the recent losses, if they and the weights are sound.
+
+  Looked at before every checkpoint, so that none holds NaN.
+  """
+  losses, norms = np.array(recent, dtype=np.float64).T
+  broken = np.flatnonzero(~np.isfinite(losses))
+  weights_sound = all(np.isfinite(v.numpy()).all() for v in variables)
+  if not len(broken) and weights_sound:
+    return float(np.mean(losses))
+  first = run.step - len(losses) + 1
+  index = int(broken[0]) if len(broken) else len(losses) - 1
+  step = first + index
+  window = sample(tf.constant(step - 1, tf.int64))
+  if not all(np.isfinite(x.numpy()).all() for x in window.state):
+    cause = "the training data of that batch are not finite"
+  elif index and not np.isfinite(norms[index - 1]):
+    cause = f"the gradient of step {step - 1} was not finite"
+  else:
+    before = norms[max(index - 1, 0)]
+    cause = f"the norm of the gradient had come to {before:.3g}"
+  raise NonFiniteLossError(
+    f"training broke down at step {step}: loss {losses[index]}; {cause}. The "
+    f"last good checkpoint is {run.last_checkpoint}. Lower "
+    "--recipe.learning_rate, set --recipe.clip_norm, or mend the data"
+  )

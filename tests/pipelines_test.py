@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nbody_bench import pipelines, testing
 
@@ -20,10 +21,13 @@ def indexed_trajectory(num_trajectories=3, num_frames=5):
   )
 
 
-def batches(count, **kwargs):
+def batches(count, first_step=0, **kwargs):
   options = {"window_length": 2, "batch_size": 4, "seed": 1} | kwargs
-  windows = pipelines.training_windows(indexed_trajectory(), **options)
-  return [w.state.position.numpy()[:, :, 0] for w in windows.take(count)]
+  sample = pipelines.WindowSampler(indexed_trajectory(), **options)
+  return [
+    sample(tf.constant(step, tf.int64)).state.position.numpy()[:, :, 0]
+    for step in range(first_step, first_step + count)
+  ]
 
 
 def test_an_epoch_visits_every_window_once():
@@ -53,10 +57,10 @@ def test_the_seed_sets_the_order():
 
 def test_masses_and_boxes_come_along():
   trajectory = indexed_trajectory()
-  windows = pipelines.training_windows(
+  draw = pipelines.WindowSampler(
     trajectory, window_length=2, batch_size=4, seed=0
   )
-  (window,) = windows.take(1)
+  window = draw(tf.constant(0, tf.int64))
   sample = window.state.position.numpy()[:, 0, 0, 0].astype(int)
   np.testing.assert_allclose(
     window.particles.mass, trajectory.particles.mass[sample], rtol=1e-6

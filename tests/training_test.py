@@ -1,4 +1,7 @@
 import json
+import os
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from nbody_bench.states import State
 
 
 class Spring(LearnedSimulator):
-  """Learns one number: dv = k q dt."""
+  """Learns dv = (k q + f(v)) dt; its loss draws random numbers."""
 
   def __init__(self, start=0.0):
     super().__init__()
@@ -24,15 +27,20 @@ class Spring(LearnedSimulator):
     push = self.stiffness * position + self._mlp(velocity)
     return State(position + time_step * velocity, velocity + time_step * push)
 
+  def loss(self, window):
+    noise = tf.random.get_global_generator().normal([])
+    return super().loss(window) * (1 + 0.1 * noise)
+
 
 SCHEDULE = training.Schedule(log_every=2, validate_every=4, checkpoint_every=3)
 
 
-def train(directory, steps, model=None, validate=None, **kwargs):
+def train(directory, steps, model=None, validate=None, spoil=0.0, **kwargs):
   tf.keras.utils.set_random_seed(0)
   tf.config.experimental.enable_op_determinism()
   model = model or Spring()
   data = testing.trajectory(num_frames=6, batch=8, box_side=np.inf)
+  data.state.velocity[3, 2] += spoil
   model.step(
     *testing.to_tensors((data.frame(0), data.particles, data.domain)), 0.01
   )
@@ -54,14 +62,14 @@ def train(directory, steps, model=None, validate=None, **kwargs):
   return model
 
 
-def stop_at(step):
-  """A validation that is interrupted, as by Ctrl-C."""
+def stop_at(step, number=signal.SIGINT):
+  """A validation during which a signal comes."""
   calls = []
 
   def validate():
     calls.append(1)
-    if len(calls) * SCHEDULE.validate_every >= step:
-      raise KeyboardInterrupt
+    if len(calls) * SCHEDULE.validate_every == step:
+      os.kill(os.getpid(), number)
     return {"loss": 1.0}
 
   return validate
@@ -71,24 +79,83 @@ def weights(model):
   return [v.numpy() for v in model.trainable_variables]
 
 
-def test_resumed_training_equals_unbroken_training_bit_for_bit(tmp_path):
-  whole = train(tmp_path / "whole", 12)
-  with pytest.raises(KeyboardInterrupt):
-    train(tmp_path / "parts", 4)
-  resumed = train(tmp_path / "parts", 12, model=Spring(start=9.0))
-  for one, other in zip(weights(whole), weights(resumed), strict=True):
+def log(folder):
+  lines = (folder / "metrics.jsonl").read_text().splitlines()
+  values = [json.loads(x) for x in lines]
+  return [(x["step"], x["train_loss"]) for x in values if "train_loss" in x]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("unbroken")
+  return folder, weights(train(folder, 12))
+
+
+def assert_same_run(unbroken, folder, model):
+  for one, other in zip(unbroken[1], weights(model), strict=True):
     assert one.tobytes() == other.tobytes()
+  assert log(folder)[-2:] == log(unbroken[0])[-2:]
 
-  def log(name):
-    lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(x) for x in lines]
 
-  losses = [
-    [(x["step"], x["train_loss"]) for x in log(n) if "train_loss" in x]
-    for n in ("whole", "parts")
-  ]
-  assert losses[0] == losses[1]
-  assert [step for step, _ in losses[0]] == [2, 4, 6, 8, 10, 12]
+def test_interrupted_training_goes_on_bit_for_bit(unbroken, tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    train(tmp_path, 4)
+  assert list(tmp_path.glob("checkpoints/last-5.index"))  # no step is lost
+  model = train(tmp_path, 12, model=Spring(start=9.0))
+  assert_same_run(unbroken, tmp_path, model)
+
+
+def test_killed_training_goes_on_from_its_checkpoint(unbroken, tmp_path):
+  """As after SIGKILL: the log is ahead of the last checkpoint."""
+  with pytest.raises(RuntimeError, match="power cut"):
+    train(tmp_path, 12, validate=fail_at(8))
+  assert not list(tmp_path.glob("checkpoints/last-8*"))
+  model = train(tmp_path, 12, model=Spring(start=9.0))
+  assert_same_run(unbroken, tmp_path, model)
+  assert [step for step, _ in log(tmp_path)] == [2, 4, 6, 8, 10, 12]
+
+
+def fail_at(step):
+  calls = []
+
+  def validate():
+    calls.append(1)
+    if len(calls) * SCHEDULE.validate_every == step:
+      raise RuntimeError("power cut")
+    return {"loss": 1.0}
+
+  return validate
+
+
+def test_a_signal_during_the_last_step_is_not_lost(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    train(tmp_path, 12, validate=stop_at(12, signal.SIGTERM))
+  assert list(tmp_path.glob("checkpoints/last-12.index"))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+  train(tmp_path, 12)
+  (path,) = tmp_path.glob("checkpoints/last-12.index")
+  path.write_bytes(b"nonsense")
+  with pytest.raises(ValueError, match=r"checkpoint .*last-12 is damaged or"):
+    train(tmp_path, 12)
+  for file in tmp_path.glob("checkpoints/last-12.*"):
+    file.unlink()
+  train(tmp_path, 12)  # goes on from the one before
+
+
+def test_a_foreign_checkpoint_is_named(tmp_path):
+  class Other(Spring):
+    def __init__(self):
+      super().__init__()
+      self.more = tf.Variable([1.0, 2.0])
+
+    def loss(self, window):
+      return super().loss(window) + tf.reduce_sum(self.more**2)
+
+  train(tmp_path, 12)
+  with pytest.raises(ValueError, match=r"is damaged or of another model"):
+    train(tmp_path, 12, model=Other())
 
 
 def test_training_moves_towards_the_truth(tmp_path):
@@ -111,21 +178,33 @@ def test_best_checkpoint_is_the_one_with_the_lowest_validation(tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
-def test_nan_stops_and_names_the_last_good_checkpoint(tmp_path):
-  class Broken(Spring):
-    def loss(self, window):
-      big = tf.reduce_sum(self.stiffness) > -0.05
-      return super().loss(window) + tf.where(big, 0.0, np.nan)
+class Sinking(Spring):
+  """Walks to where its loss is not a number."""
 
-  class Sinking(Broken):
-    def loss(self, window):
-      return super().loss(window) + self.stiffness
+  def loss(self, window):
+    broken = tf.where(self.stiffness < -0.05, np.nan, 0.0)
+    return super().loss(window) + self.stiffness + broken
 
+
+def test_nan_stops_with_step_cause_and_last_good_checkpoint(tmp_path):
   with pytest.raises(
     training.NonFiniteLossError,
-    match=r"loss is nan at step \d+; the last good checkpoint is .*last-\d",
-  ):
+    match=r"broke down at step 7: loss nan; the norm of the gradient had come "
+    r"to 1.*The last good checkpoint is .*last-6",
+  ) as error:
     train(tmp_path, 12, model=Sinking())
+  path = re.search(r"checkpoint is (\S+)\.", str(error.value))[1]
+  saved = tf.train.load_checkpoint(path)
+  for name in saved.get_variable_to_shape_map():
+    if name.startswith("model/") and "VARIABLE_VALUE" in name:
+      assert np.isfinite(saved.get_tensor(name)).all()
+
+
+def test_nan_in_the_data_is_named_as_the_cause(tmp_path):
+  with pytest.raises(
+    training.NonFiniteLossError, match="training data of that batch are not"
+  ):
+    train(tmp_path, 12, spoil=np.nan)
 
 
 def test_a_variable_that_is_never_trained_is_an_error(tmp_path):
