@@ -45,7 +45,7 @@ setuptools.setup(
   ],
   extras_require={
     # `dill` is needed and not declared by `tfds.testing`.
-    "test": ["dill", "pytest", "pytest-xdist", "ruff"],
+    "test": ["dill", "mypy", "pytest", "pytest-xdist", "ruff"],
     "beam": ["apache-beam"],
     "figures": ["matplotlib"],
   },

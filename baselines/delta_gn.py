@@ -55,6 +55,22 @@ class Config:
   node_widths: tuple[int, ...] = (100, 100, 100)
   normalize: bool = False
 
+  def __post_init__(self):
+    if min(*self.edge_widths, *self.node_widths, self.num_neighbours) < 1:
+      raise ValueError(
+        "num_neighbours and all of edge_widths and node_widths must be >= 1, "
+        f"got {self.num_neighbours}, {self.edge_widths}, {self.node_widths}"
+      )
+
+
+_SMALL = Config(edge_widths=(8, 8), node_widths=(8, 8))
+# What `tests/conformance_test.py` runs: every graph, small widths.
+TESTING = (
+  _SMALL,
+  dataclasses.replace(_SMALL, graph="nearest", num_neighbours=3),
+  dataclasses.replace(_SMALL, normalize=True),
+)
+
 
 class Simulator(simulators.LearnedSimulator):
   """DeltaGN."""

@@ -30,6 +30,10 @@ class Config:
   num_substeps: int = 1
 
 
+# What `tests/conformance_test.py` runs: the loop over sub-steps included.
+TESTING = (Config(num_substeps=2),)
+
+
 class Simulator(simulators.ForceSimulator):
   """Leapfrog."""
 

@@ -22,9 +22,10 @@ def define(values, argv):
   del argv
   options = {"flag_values": values}
   flags.DEFINE_string("data_dir", None, "where TFDS keeps its data", **options)
+  ours = pathlib.Path(__file__).parent / "submissions"
   flags.DEFINE_string(
     "board",
-    str(pathlib.Path(__file__).parent / "submissions"),
+    str(ours) if ours.is_dir() else None,  # an installed copy has no entries
     "folder of the entries",
     **options,
   )
@@ -43,6 +44,8 @@ def leaderboard(values, rest):
   from nbody_bench.leaderboard import build, scoring
 
   command, *directories = rest or [""]
+  if not values.board:
+    raise ValueError("no --board given, the folder of the entries")
   board = pathlib.Path(values.board)
   if command == "build" and not directories:
     if not values.out:
@@ -60,16 +63,19 @@ def leaderboard(values, rest):
   for directory in directories:
     submission = submissions.load(pathlib.Path(directory))
     if command == "submit":
-      folder = scoring.submit(
+      folder, wrong = scoring.submit(
         submission, board, values.data_dir, values.arrays_at
       )
       print(f"{submission.key} entered as {folder}")
-      continue
-    result, _ = scoring.rescore(submission, values.data_dir)
-    if command == "score":
-      print(scoring.table(submission, result))
     else:
-      print(f"{submission.key} is valid")
+      result, _ = scoring.rescore(submission, values.data_dir)
+      wrong = result["disagreements"]
+      if command == "score":
+        print(scoring.table(submission, result))
+      else:
+        print(f"{submission.key} is valid")
+    for line in wrong:
+      print(f"DISAGREES: {line}")
 
 
 def main(argv=None):

@@ -104,7 +104,7 @@ def _entry(submission, scores, preview):
     "train_seconds": training["seconds"],
     "scores": {k: v["at"] for k, v in scores["scores"].items()},
     "claimed": submission["claims"],
-    "agrees": not scores["disagreements"],
+    "agrees": not scores["disagreements"] if submission["claims"] else None,
     "curves": {k: v["curve"] for k, v in scores["scores"].items()},
     "timing": {
       "seconds_per_step": timing.get("seconds_per_step"),

@@ -8,8 +8,8 @@ are, and their hash.
 
 import json
 import math
+import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -50,6 +50,7 @@ def rescore(
     SubmissionError: if arrays are missing, changed, or not the task's.
   """
   content = submission.content
+  submissions.check_files(submission)
   dataset = content["task"].rsplit("/", 1)[0]
   try:
     preparation.prepare(dataset, data_dir)
@@ -63,7 +64,8 @@ def rescore(
     )
   problem = pipelines.problem(dataset, data_dir)
   truth = pipelines.load(dataset, task.split, data_dir, task.num_trajectories)
-  scores, preview = [], {}
+  scores: list[dict[str, Any]] = []
+  preview: dict[str, np.ndarray] = {}
   for entry in content["predictions"]:
     state = submissions.read_predictions(
       submission,
@@ -127,13 +129,10 @@ def table(submission: submissions.Submission, result: Mapping[str, Any]) -> str:
           f"{metric.label} @{k}",
           tables.spread(claim) if claim else "-",
           tables.spread(value),
-          f"{result['floor'][name]['at'][k]:.3g}",
+          tables.floor_of(result["floor"], name, k),
         ]
       )
-  text = f"{submission.key}\n{tables.align(rows)}"
-  for line in result["disagreements"]:
-    text += f"\nDISAGREES: {line}"
-  return text
+  return f"{submission.key}\n{tables.align(rows)}"
 
 
 def board_tables(board: pathlib.Path) -> list[str]:
@@ -154,7 +153,7 @@ def submit(
   board: pathlib.Path,
   data_dir: str | None,
   arrays_at: str = "",
-) -> pathlib.Path:
+) -> tuple[pathlib.Path, list[str]]:
   """Re-scores a submission and puts it on the board.
 
   Args:
@@ -165,7 +164,7 @@ def submit(
       found under; recorded, not read. Empty: they are not offered.
 
   Returns:
-    The entry's folder.
+    The entry's folder, and the claims that re-scoring does not confirm.
 
   Raises:
     SubmissionError: as `rescore`, or if the entry exists already.
@@ -183,8 +182,8 @@ def submit(
     replace_json(entry / "submission.json", submission.content)
     replace_json(entry / "scores.json", {"arrays_at": arrays_at, **result})
     np.savez_compressed(entry / "preview.npz", **preview)
-    shutil.move(entry, folder)
-  return folder
+    os.replace(entry, folder)
+  return folder, result["disagreements"]
 
 
 def entries(board: pathlib.Path) -> list[tuple[dict, dict, dict]]:
@@ -205,6 +204,12 @@ def entries(board: pathlib.Path) -> list[tuple[dict, dict, dict]]:
         f"entry {path.parent} is incomplete ({error}); remove it and submit "
         "again"
       ) from None
+    if scores.get("metric_version") != METRIC_VERSION:
+      raise submissions.SubmissionError(
+        f"entry {path.parent} has scores of metric version "
+        f"{scores.get('metric_version')}, this is {METRIC_VERSION}; remove it "
+        "and submit again, so that all scores mean the same"
+      )
     found.append((dict(submission.content), scores, preview))
   return found
 

@@ -16,25 +16,34 @@ from absl import flags, logging
 
 
 def run(
-  main: Callable[[flags.FlagValues, list[str]], None],
+  main: Callable[[flags.FlagValues, list[str]], int | None],
   define: Callable[[flags.FlagValues, Sequence[str]], None],
   argv: Sequence[str] | None = None,
   usage: str | None = "",
+  needs_tensorflow: bool = True,
 ) -> int:
   """Parses flags and runs a command.
 
   Args:
-    main: gets the flag values and the other arguments.
+    main: gets the flag values and the other arguments; returns an exit code, or
+      None for 0.
     define: defines flags; sees the raw arguments too.
     argv: program name and arguments; default those of the process.
     usage: text that `--help` prints before the flags.
+    needs_tensorflow: whether nothing can be done without it.
 
   Returns:
     The exit code: 0; 2 for what the user can mend (one line on stderr, no
     traceback); 130 after Ctrl-C or SIGTERM.
   """
   argv = list(sys.argv if argv is None else argv)
-  _quiet_tensorflow()
+  logging.set_verbosity(logging.ERROR)  # TFDS warns of deprecations of its own
+  if needs_tensorflow:
+    try:
+      import_tensorflow()
+    except ImportError as error:
+      print(f"error: {_tensorflow_missing(error)}", file=sys.stderr)
+      return 2
   previous = signal.signal(signal.SIGTERM, _interrupt)
   values = flags.FlagValues()
   try:
@@ -43,7 +52,7 @@ def run(
       print(usage, values.get_help(), sep="\n")
       return 0
     rest = values(argv)[1:]
-    main(values, rest)
+    return main(values, rest) or 0
   except (ValueError, OSError, ArithmeticError, flags.Error) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
@@ -52,21 +61,28 @@ def run(
     return 130
   finally:
     signal.signal(signal.SIGTERM, previous)
-  return 0
 
 
 def _interrupt(*_):
   raise KeyboardInterrupt
 
 
-def _quiet_tensorflow():
-  """Keeps the libraries' start-up chatter off the terminal.
+def _tensorflow_missing(error):
+  if isinstance(error, ModuleNotFoundError) and error.name == "tensorflow":
+    return "TensorFlow is not installed; pip install tensorflow"
+  reason = str(error).strip().partition("\n")[0]
+  return (
+    f"TensorFlow cannot be imported ({reason}); pip install --force-reinstall "
+    "tensorflow, or ask python -m nbody_bench.doctor"
+  )
 
-  TensorFlow's native code reports missing GPUs as errors before its own log
-  level is in force, and TFDS warns of deprecations of its own. What goes wrong
-  still raises.
+
+def import_tensorflow() -> None:
+  """Imports TensorFlow, its start-up chatter kept off the terminal.
+
+  Its native code reports missing GPUs as errors before its own log level is in
+  force. What goes wrong still raises.
   """
-  logging.set_verbosity(logging.ERROR)
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   if "tensorflow" in sys.modules:
     return
@@ -98,7 +114,8 @@ def define_dataclass(
   for field in dataclasses.fields(kind):
     if field.name in leave_out:
       continue
-    name, default = f"{prefix}.{field.name}", field.default
+    name = f"{prefix}.{field.name}"
+    default: Any = field.default
     hint, arguments = hints[field.name], typing.get_args(hints[field.name])
     options = {"flag_values": values}
     text = f"field of {kind.__module__}.{kind.__qualname__}"
@@ -130,7 +147,7 @@ def from_flags(
   for field in dataclasses.fields(kind):
     if field.name in others:
       continue
-    value = values[f"{prefix}.{field.name}"].value
+    value: Any = values[f"{prefix}.{field.name}"].value
     if hints[field.name] == tuple[int, ...]:
       value = integers(f"--{prefix}.{field.name}", value)
     others[field.name] = value

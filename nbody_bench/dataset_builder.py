@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
 
-from nbody_bench import pair_sums, simulation, statistics
+from nbody_bench import pair_sums, signals, simulation, statistics
 from nbody_bench.states import Domain, Particles, State
 from nbody_bench.systems import System
 
@@ -70,7 +70,8 @@ class LabelError(ValueError):
 
 
 class NBodyDatasetBuilder(
-  tfds.core.GeneratorBasedBuilder, skip_registration=True
+  tfds.core.GeneratorBasedBuilder,
+  skip_registration=True,  # type: ignore[call-arg]
 ):
   """Base class: a subclass sets the class data and draws initial states.
 
@@ -135,7 +136,9 @@ class NBodyDatasetBuilder(
       zip(SPLITS, self.builder_config.num_trajectories, strict=True)
     )
     sample = self.simulate(
-      "train", range(min(_NUM_FOR_STATISTICS, counts["train"]))
+      "train",
+      range(min(_NUM_FOR_STATISTICS, counts["train"])),
+      _stop_if_requested,
     )
     self.info.metadata["statistics"] = statistics.compute(sample.trajectory)
     return {s: self._generate_examples(s, n) for s, n in counts.items()}
@@ -159,6 +162,7 @@ class NBodyDatasetBuilder(
 
     def work(block):
       def on_frame():
+        _stop_if_requested()
         if stop.is_set():
           raise InterruptedError("generation was stopped")
         bar.update(len(block))
@@ -246,6 +250,11 @@ class NBodyDatasetBuilder(
       source = getattr(trajectory.particles, self.SYSTEM.source)
       example[self.SYSTEM.source] = source[row]
     return example
+
+
+def _stop_if_requested():
+  if signals.stop_requested():
+    raise KeyboardInterrupt
 
 
 def _tensor_feature(*shape):

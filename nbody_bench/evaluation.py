@@ -77,6 +77,7 @@ def floor(task: Task, truth: Split, system: System) -> dict[str, Any]:
       task.report_steps,
     )
     for name in task.metrics
+    if metric(name).floor
   }
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 import nbody_bench
 from nbody_bench import (
+  cold_start,
+  equal_error,
   evaluation,
   pipelines,
   plugins,
@@ -27,7 +30,6 @@ from nbody_bench import (
   timing,
   training,
 )
-from nbody_bench.cards import ModelCard
 from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
 from nbody_bench.states import Trajectory
@@ -44,10 +46,11 @@ class Settings:
   """What to run.
 
   Attributes:
-    model: name of a baseline, or path of its file.
+    model: as `plugins.load_model` takes it.
     config: the model's settings, an instance of its `Config`.
     recipe: how it is trained.
     dataset: `name/config`.
+    task: a key of `tasks.TASKS`.
     report_steps: of the task; empty for its default.
     seeds: one training run each.
     output_dir: gets everything.
@@ -57,12 +60,17 @@ class Settings:
     timing: a key of `timing.PROTOCOLS`.
     eval_batch_size: systems in one roll-out call; 0 to choose by N.
     version: of the submission.
+    schedule: when training reports and saves.
+
+  Raises:
+    ValueError: for what the submission could not hold.
   """
 
   model: str
   config: Any
   recipe: Recipe
   dataset: str
+  task: str
   report_steps: tuple[int, ...]
   seeds: tuple[int, ...]
   output_dir: pathlib.Path
@@ -72,6 +80,19 @@ class Settings:
   timing: str
   eval_batch_size: int
   version: str
+  schedule: training.Schedule
+
+  def __post_init__(self):
+    """Refuses now what would fail after the training."""
+    plugin = plugins.load_model(self.model)
+    submissions.check_names(plugin.key, self.version, plugin.card)
+    if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+      raise ValueError(
+        f"--seeds={','.join(map(str, self.seeds))}: give at least one, each "
+        "once"
+      )
+    if min(self.seeds) < 0 or self.eval_batch_size < 0:
+      raise ValueError("--seeds and --eval_batch_size must not be negative")
 
 
 def run(settings: Settings) -> submissions.Submission:
@@ -89,10 +110,10 @@ def _run(settings):
   _claim(settings)
   # The same seed gives the same bytes.
   tf.config.experimental.enable_op_determinism()
-  module = plugins.load("baselines", settings.model)
+  plugin = plugins.load_model(settings.model)
   preparation.prepare(settings.dataset, settings.data_dir)
   problem = pipelines.problem(settings.dataset, settings.data_dir)
-  task = tasks.rollout(
+  task = tasks.TASKS[settings.task](
     settings.dataset, settings.data_dir, settings.report_steps
   )
   truth = pipelines.load(
@@ -101,9 +122,9 @@ def _run(settings):
   scores, trained, clock = [], [], None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
-    replace_json(directory / "config.json", _describe(settings, seed, problem))
+    replace_json(directory / "config.json", _describe(settings, seed))
     tf.keras.utils.set_random_seed(seed)
-    model = module.Simulator(settings.config, problem)
+    model = plugin.build(settings.config, problem)
     simulator = simulators.as_simulator(model)
     trained.append(_train(settings, model, simulator, seed, directory))
     prediction = _predict(settings, simulator, truth.trajectory, task)
@@ -116,16 +137,13 @@ def _run(settings):
     score = evaluation.score(task, prediction, truth, problem.system)
     replace_json(directory / "scores.json", {"task": task.id, **score})
     scores.append(score)
-    clock = clock or timing.measure(
-      simulator, problem, truth.trajectory, task.num_steps, settings.timing
-    )
+    clock = clock or _time(settings, simulator, problem, truth, prediction)
   claims = evaluation.over_seeds(scores)
-  key = pathlib.Path(settings.model).stem
   submission = submissions.write(
     settings.output_dir / "submission",
-    model_key=key,
+    model_key=plugin.key,
     version=settings.version,
-    card=getattr(module, "CARD", ModelCard(name=key)),
+    card=plugin.card,
     task=task,
     config=dataclasses.asdict(settings.config),
     training={
@@ -139,27 +157,42 @@ def _run(settings):
     claims=claims,
   )
   floor = evaluation.floor(task, truth, problem.system)
-  print(tables.scores(task.id, {key: claims}, floor))
-  print(
-    f"{clock['seconds_per_step'] * 1e3:.3g} ms a step at batch 1, "
-    f"{clock['relative_to_leapfrog']:.3g} x leapfrog ({settings.timing})"
-  )
+  print(tables.scores(task.id, {plugin.key: claims}, floor))
+  print(tables.clock(clock))
   print(f"submission: {submission.directory}")
   return submission
 
 
+def _time(settings, simulator, problem, truth, prediction):
+  cold = None
+  if settings.timing == "full":
+    cold = cold_start.measure(
+      settings.model,
+      dataclasses.asdict(settings.config),
+      settings.dataset,
+      settings.data_dir,
+      prediction.position.shape[1],
+    )
+  clock = timing.measure(
+    simulator, problem, truth.trajectory, prediction, settings.timing, cold
+  )
+  return clock | {
+    "equal_error": equal_error.measure(
+      problem, truth.trajectory, prediction, clock["rollout_seconds"]
+    )
+  }
+
+
 def _claim(settings):
   """Refuses a directory that holds the results of another setting."""
-  for seed in settings.seeds:
-    path = settings.output_dir / f"seed_{seed}" / "config.json"
-    if not path.exists():
-      continue
+  for path in sorted(settings.output_dir.glob("seed_*/config.json")):
     if not settings.resume:
       raise ValueError(
         f"{path.parent} holds an earlier run; go on with --resume or choose "
         "another --output_dir"
       )
-    before, now = json.loads(path.read_text()), _identity(settings, seed)
+    before = json.loads(path.read_text())
+    now = _identity(settings)
     different = [k for k, v in now.items() if before.get(k) != v]
     if different:
       raise ValueError(
@@ -168,14 +201,16 @@ def _claim(settings):
       )
 
 
-def _identity(settings, seed):
-  """Returns what must not change between the parts of a resumed run."""
+def _identity(settings):
+  """Returns what all seeds and all parts of a resumed run share."""
+  version = tfds.builder_cls(settings.dataset.partition("/")[0]).VERSION
   return json.loads(
     json.dumps(
       {
         "model": settings.model,
         "dataset": settings.dataset,
-        "seed": seed,
+        "dataset_version": str(version),
+        "task": settings.task,
         "config": dataclasses.asdict(settings.config),
         "recipe": dataclasses.asdict(settings.recipe),
       }
@@ -183,10 +218,10 @@ def _identity(settings, seed):
   )
 
 
-def _describe(settings, seed, problem):
+def _describe(settings, seed):
   return {
-    **_identity(settings, seed),
-    "dataset_version": problem.dataset,
+    **_identity(settings),
+    "seed": seed,
     "checkpoint": settings.checkpoint,
     "nbody_bench": nbody_bench.__version__,
     "environment": timing.environment(),
@@ -206,6 +241,11 @@ def _train(settings, model, simulator, seed, directory):
     "seconds": 0.0,
   }
   if not variables:
+    if len(settings.seeds) > 1:
+      raise ValueError(
+        f"{settings.model} has nothing to train, so that all seeds are the "
+        "same; give one"
+      )
     return facts
   train_data = pipelines.load(
     settings.dataset, "train", settings.data_dir
@@ -218,6 +258,7 @@ def _train(settings, model, simulator, seed, directory):
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
+    schedule=settings.schedule,
     label=f"{settings.model} seed {seed}",
   )
 

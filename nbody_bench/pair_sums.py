@@ -8,6 +8,7 @@ bytes whichever others are made beside it.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
@@ -47,9 +48,9 @@ class Lanes(NamedTuple):
 class Kernels(NamedTuple):
   """Compiled loops for one pair law and one number of dimensions."""
 
-  force: callable  # (position, strength, box, coupling, softening, out)
-  potential: callable  # (position, strength, box, coupling, softening, out)
-  advance: callable  # (Lanes, coupling, softening, kicks, drifts, step, n)
+  force: Callable  # (position, strength, box, coupling, softening, out)
+  potential: Callable  # (position, strength, box, coupling, softening, out)
+  advance: Callable  # (Lanes, coupling, softening, kicks, drifts, step, n)
 
 
 def to_lanes(array: np.ndarray, start: int = 0) -> np.ndarray:

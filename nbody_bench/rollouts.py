@@ -8,10 +8,13 @@ from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
 
 
 def compiled(simulator: Simulator):
-  """Returns `simulator.predict` as one XLA program.
+  """Returns `simulator.predict` as one XLA program for each set of shapes.
 
-  Arguments are tensors or NumPy arrays; one program for each set of shapes.
+  A simulator that says `compilable = False`, because it leaves TensorFlow, is
+  called as it is.
   """
+  if not getattr(simulator, "compilable", True):
+    return simulator.predict
   return tf.function(simulator.predict, jit_compile=True, autograph=False)
 
 

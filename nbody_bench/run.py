@@ -24,7 +24,8 @@ def define(values, argv):
   flags.DEFINE_string(
     "model",
     None,
-    "a file of baselines/ by name, or the path of such a file",
+    "a file of baselines/ by name, the path of such a file, or path/to/file.py:"
+    "ClassName",
     required=True,
     **options,
   )
@@ -32,8 +33,10 @@ def define(values, argv):
     "dataset", None, "such as nbody_gravity/n20", required=True, **options
   )
   flags.DEFINE_string("output_dir", None, "", required=True, **options)
+  from nbody_bench.tasks import TASKS
+
   flags.DEFINE_enum(
-    "task", "rollout", ["rollout"], "what to predict", **options
+    "task", "rollout", sorted(TASKS), "what to predict", **options
   )
   flags.DEFINE_list(
     "rollout_steps",
@@ -51,6 +54,12 @@ def define(values, argv):
   flags.DEFINE_enum(
     "checkpoint", "last", ["last", "best"], "weights to score", **options
   )
+  flags.DEFINE_integer(
+    "validate_every", 1000, "steps", lower_bound=1, **options
+  )
+  flags.DEFINE_integer(
+    "checkpoint_every", 1000, "steps", lower_bound=1, **options
+  )
   flags.DEFINE_enum(
     "timing", "quick", ["quick", "full"], "quick is indicative", **options
   )
@@ -60,57 +69,41 @@ def define(values, argv):
   flags.DEFINE_string("version", "1", "of the submission", **options)
   model = _value_of("model", argv)
   if model:
-    module = _load(model)
-    command_line.define_dataclass(values, "config", module.Config)
+    from nbody_bench import plugins
+
+    plugin = plugins.load_model(model)
+    command_line.define_dataclass(values, "config", plugin.config)
     command_line.define_dataclass(
-      values, "recipe", type(_recipe(module)), leave_out=_SHORT
+      values, "recipe", type(plugin.recipe), leave_out=_SHORT
     )
-    for name, value in vars(_recipe(module)).items():
+    for name, value in vars(plugin.recipe).items():
       if name not in _SHORT:
         values[f"recipe.{name}"].default = value
         values[f"recipe.{name}"].value = value
 
 
 def _value_of(flag, argv):
-  """Reads a flag before the others are defined."""
+  """Reads a flag before the others are defined; the last one counts."""
+  found = None
   for i, text in enumerate(argv):
     name, _, value = text.lstrip("-").partition("=")
     if text.startswith("-") and name == flag:
-      return value or next(iter(argv[i + 1 :]), "")
-  return None
-
-
-def _load(model):
-  from nbody_bench import plugins
-
-  module = plugins.load("baselines", model)
-  missing = [n for n in ("Simulator", "Config") if not hasattr(module, n)]
-  if missing:
-    raise ValueError(
-      f"{model!r} defines no {' and no '.join(missing)}; see baselines/"
-      "ballistic.py for the least that a model needs"
-    )
-  return module
-
-
-def _recipe(module):
-  from nbody_bench.recipes import Recipe
-
-  return getattr(module, "RECIPE", Recipe())
+      found = value or next(iter(argv[i + 1 :]), "")
+  return found
 
 
 def run(values, rest):
   """Runs the command."""
-  from nbody_bench import harness
+  from nbody_bench import harness, plugins, training
 
   if rest:
     raise ValueError(f"arguments not understood: {' '.join(rest)}")
-  module = _load(values.model)
-  recipe = _recipe(module)
+  plugin = plugins.load_model(values.model)
+  recipe = plugin.recipe
   harness.run(
     harness.Settings(
       model=values.model,
-      config=command_line.from_flags(values, "config", module.Config),
+      config=command_line.from_flags(values, "config", plugin.config),
       recipe=command_line.from_flags(
         values,
         "recipe",
@@ -123,6 +116,7 @@ def run(values, rest):
         },
       ),
       dataset=values.dataset,
+      task=values.task,
       report_steps=command_line.integers(
         "--rollout_steps", values.rollout_steps
       ),
@@ -134,6 +128,10 @@ def run(values, rest):
       timing=values.timing,
       eval_batch_size=values.eval_batch_size,
       version=values.version,
+      schedule=training.Schedule(
+        validate_every=values.validate_every,
+        checkpoint_every=values.checkpoint_every,
+      ),
     )
   )
 

@@ -53,8 +53,8 @@ class RunDirectory:
       checkpoint_name="best",
     )
     self._log_path = directory / "metrics.jsonl"
-    self._log = None
-    self._summary = None
+    self._log: Any = None
+    self._summary: Any = None
     self._began = time.perf_counter()
 
   @property

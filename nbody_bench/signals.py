@@ -1,37 +1,63 @@
 """Stopping at a place where the state is whole."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received = False
 
 
-class StopRequest:
-  """Turns the first Ctrl-C or SIGTERM into a request to stop.
+def stop_requested() -> bool:
+  """Returns whether a signal has come inside `raising` or `noting`.
+
+  An exception raised by a signal may be lost: native code that happens to call
+  back into Python at that moment drops it. Long loops ask here as well.
+  """
+  return _received
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+  """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt and are remembered."""
+
+  def handle(*_):
+    global _received
+    _received = True
+    raise KeyboardInterrupt
+
+  with _handled_by(handle):
+    yield
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+  """Inside, the first Ctrl-C or SIGTERM is only remembered.
 
   Between an optimiser step and its count there is no safe place to save; a loop
-  that is inside this context looks at `requested` after each step instead. The
+  inside this context looks at `stop_requested` after each step instead. The
   second signal acts as it did before.
-
-  Attributes:
-    requested: whether a signal has come.
   """
+  before = {s: signal.getsignal(s) for s in _SIGNALS}
 
-  _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+  def handle(*_):
+    global _received
+    _received = True
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
-  def __init__(self):
-    self.requested = False
+  with _handled_by(handle):
+    yield
 
-  def __enter__(self):
-    self._before = {s: signal.getsignal(s) for s in self._SIGNALS}
-    for number in self._SIGNALS:
-      signal.signal(number, self._note)
-    return self
 
-  def __exit__(self, *_):
-    self._restore()
-
-  def _note(self, *_):
-    self.requested = True
-    self._restore()
-
-  def _restore(self):
-    for number, handler in self._before.items():
+@contextlib.contextmanager
+def _handled_by(handle):
+  global _received
+  _received = False
+  before = {s: signal.signal(s, handle) for s in _SIGNALS}
+  try:
+    yield
+  finally:
+    _received = False
+    for number, handler in before.items():
       signal.signal(number, handler)

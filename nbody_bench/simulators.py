@@ -33,7 +33,10 @@ ForceModel = Callable[[State, Particles, Domain], Array]
 
 @runtime_checkable
 class Simulator(Protocol):
-  """Whatever predicts states at given times."""
+  """Whatever predicts states at given times.
+
+  An attribute `compilable = False` keeps it out of XLA; see `rollouts`.
+  """
 
   def predict(
     self, state: State, particles: Particles, domain: Domain, times: Array
@@ -100,9 +103,12 @@ class StepSimulator:
 
   Attributes:
     step: maps (state, particles, domain, time_step) to the next state.
+    compilable: whether XLA can compile it; False for a step that leaves
+      TensorFlow, such as a NumPy function.
   """
 
   step: Step
+  compilable: bool = True
 
   def predict(self, state, particles, domain, times):
     """See `Simulator`."""
@@ -201,6 +207,25 @@ def one_step_loss(step: Step, window: Trajectory) -> Array:
   velocity = truth.velocity - predicted.velocity
   squared = tf.concat([position, velocity], -1) ** 2
   return masked_mean(squared, window.particles.mask)
+
+
+def prediction_loss(simulator: Simulator, window: Trajectory) -> Array:
+  """Returns the mean squared error over all predicted frames, a scalar.
+
+  As `one_step_loss`, for models that predict many frames at once: the first
+  frame of the `[B, K + 1, N, D]` window is given, the other K are predicted.
+  """
+  prediction = simulator.predict(
+    window.frame(0), window.particles, window.domain, window.time[1:]
+  )
+  truth = window.frames(1)
+  position = window.domain.displacement(
+    prediction.state.position, truth.state.position
+  )
+  velocity = truth.state.velocity - prediction.state.velocity
+  squared = tf.concat([position, velocity], -1) ** 2
+  per_particle = tf.reduce_mean(squared, 1)  # over frames
+  return masked_mean(per_particle, window.particles.mask)
 
 
 def masked_mean(values: Array, mask: Array | None) -> Array:

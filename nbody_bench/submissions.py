@@ -12,6 +12,7 @@ Nothing is ever unpickled.
 
 import dataclasses
 import datetime
+import hashlib
 import io
 import json
 import math
@@ -40,6 +41,7 @@ _DTYPES = {
   "diverged_at": np.dtype(np.int32),
 }
 _MAX_JSON_BYTES = 2**20
+_MAX_FILE_BYTES = 2**27  # tasks keep files below half of this
 
 
 class SubmissionError(ValueError):
@@ -91,7 +93,7 @@ def write(
   task: Task,
   config: Mapping[str, Any],
   training: Mapping[str, Any],
-  timing: Mapping[str, Any],
+  timing: Mapping[str, Any] | None,
   seeds: Sequence[int],
   claims: Mapping[str, Any],
 ) -> Submission:
@@ -105,7 +107,7 @@ def write(
     task: that the predictions are for.
     config: the model's settings.
     training: see the schema.
-    timing: of `timing.measure`.
+    timing: of `timing.measure`, or None if it was not timed.
     seeds: of the predictions.
     claims: of `evaluation.over_seeds`.
 
@@ -136,8 +138,9 @@ def write(
     "training": dict(training),
     "predictions": predictions,
     "claims": {name: claim["at"] for name, claim in claims.items()},
-    "timing": dict(timing),
   }
+  if timing is not None:
+    content["timing"] = dict(timing)
   content = json.loads(json.dumps(content))  # tuples become lists
   check_schema(content)
   replace_json(directory / "submission.json", content)
@@ -179,14 +182,64 @@ def check_schema(content: Any) -> None:
   Raises:
     SubmissionError: with the dotted path of every fault.
   """
+  _raise(_faults(_schema(), content) or _beyond_schema(content))
+
+
+def _schema():
   text = (resources.files("nbody_bench") / "submission_schema.json").read_text()
-  validator = jsonschema.Draft202012Validator(json.loads(text))
-  faults = [
+  return json.loads(text)
+
+
+def _faults(schema, content):
+  return [
     f"{'.'.join(map(str, e.absolute_path)) or 'top level'}: {e.message[:300]}"
-    for e in validator.iter_errors(content)
+    for e in jsonschema.Draft202012Validator(schema).iter_errors(content)
   ]
+
+
+def _raise(faults):
   if faults:
     raise SubmissionError("submission.json: " + "; ".join(sorted(faults)))
+
+
+def check_names(model_key: str, version: str, card: ModelCard) -> None:
+  """Checks what a model says of itself, before it is trained.
+
+  Raises:
+    SubmissionError: as `check_schema`.
+  """
+  schema = _schema()
+  parts = {
+    "model_key": model_key,
+    "version": version,
+    "card": json.loads(json.dumps(dataclasses.asdict(card))),
+  }
+  names = {k: schema["properties"][k] for k in parts}
+  _raise(_faults({"properties": names, "$defs": schema["$defs"]}, parts))
+
+
+def _beyond_schema(content):
+  """Returns the faults that a schema cannot express."""
+  faults = []
+  for name in ("seed", "file", "sha256"):
+    values = [p[name] for p in content["predictions"]]
+    twice = sorted({str(v) for v in values if values.count(v) > 1})
+    if twice:
+      faults.append(
+        f"predictions: {name} {', '.join(twice)} is there twice; each seed "
+        "is a training run of its own (what is not trained has one)"
+      )
+  try:
+    if datetime.date.fromisoformat(content["date"]).year > 2100:
+      raise ValueError
+  except ValueError:
+    faults.append(f"date: {content['date']} is no date")
+  if content["metric_version"] != METRIC_VERSION:
+    faults.append(
+      f"metric_version: {content['metric_version']}, but scores are of version "
+      f"{METRIC_VERSION} here; claim them anew with this version"
+    )
+  return faults
 
 
 def read_predictions(
@@ -211,19 +264,7 @@ def read_predictions(
   Raises:
     SubmissionError: naming the file, the fault and what is expected.
   """
-  name = entry["file"]
-  path = submission.directory / name
-  root = submission.directory.resolve()
-  inside = path.resolve().is_relative_to(root)
-  if path.is_symlink() or not inside or not path.is_file():
-    raise SubmissionError(
-      f"{name}: no such file inside the submission; links are not followed"
-    )
-  if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
-    raise SubmissionError(
-      f"{name}: size or SHA-256 differs from submission.json; the file was "
-      "changed after it was submitted"
-    )
+  name, content = entry["file"], _checked_bytes(submission, entry)
   batch = len(trajectory_id)
   shapes = {
     "trajectory_id": (batch,),
@@ -232,7 +273,7 @@ def read_predictions(
     "velocity": (batch, task.num_steps, *particle_shape),
     "diverged_at": (batch,),
   }
-  arrays = _read_npz(path, name, shapes)
+  arrays = _read_npz(content, name, shapes)
   if not np.array_equal(arrays["trajectory_id"], trajectory_id):
     raise SubmissionError(
       f"{name}: trajectory_id is not that of the task's trajectories, "
@@ -251,10 +292,41 @@ def read_predictions(
   return state
 
 
-def _read_npz(path, name, shapes):
+def check_files(submission: Submission) -> None:
+  """Checks that every file of predictions is there and unchanged.
+
+  Cheap, so that it comes before anything is generated or computed.
+
+  Raises:
+    SubmissionError: naming the file and the fault.
+  """
+  for entry in submission.content["predictions"]:
+    _checked_bytes(submission, entry)
+
+
+def _checked_bytes(submission, entry):
+  """Returns a file's content; what was hashed is what will be parsed."""
+  name = entry["file"]
+  path = submission.directory / name
+  inside = path.resolve().is_relative_to(submission.directory.resolve())
+  if path.is_symlink() or not inside or not path.is_file():
+    raise SubmissionError(
+      f"{name}: no such file inside the submission; links are not followed"
+    )
+  if path.stat().st_size == entry["bytes"] <= _MAX_FILE_BYTES:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() == entry["sha256"]:
+      return content
+  raise SubmissionError(
+    f"{name}: size or SHA-256 differs from submission.json, or it is larger "
+    f"than {_MAX_FILE_BYTES} bytes; submit the file as it was written"
+  )
+
+
+def _read_npz(content, name, shapes):
   """Reads named arrays after checking what they would be."""
   try:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
       entries = {i.filename: i for i in archive.infolist()}
       if len(entries) != len(archive.infolist()):
         raise SubmissionError(f"{name}: holds one name twice")

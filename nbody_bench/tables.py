@@ -17,12 +17,37 @@ def scores(
     floor: of `evaluation.floor`.
   """
   rows = [["", *entries, "label error"]]
-  for name, value in floor.items():
-    for k, number in value["at"].items():
+  for name, first in next(iter(entries.values())).items():
+    for k in first["at"]:
       cells = [spread(e[name]["at"][k]) for e in entries.values()]
-      label = evaluation.metric(name).label
-      rows.append([f"{label} @{k}", *cells, f"{number:.3g}"])
+      label = f"{evaluation.metric(name).label} @{k}"
+      rows.append([label, *cells, floor_of(floor, name, k)])
   return f"{title}\n{align(rows)}"
+
+
+def floor_of(floor: Mapping[str, Any], name: str, k: str) -> str:
+  """Returns a metric's floor as text, "-" where it has none."""
+  return f"{floor[name]['at'][k]:.3g}" if name in floor else "-"
+
+
+def clock(timing: Mapping[str, Any]) -> str:
+  """Returns a timing in a few lines."""
+  text = (
+    f"{timing['seconds_per_step'] * 1e3:.3g} ms a step at batch 1, "
+    f"{timing['relative_to_leapfrog']:.3g} x leapfrog"
+  )
+  if timing["indicative"]:
+    text += " (indicative)"
+  if timing["noisy"]:
+    text += " (noisy)"
+  rival = timing["equal_error"] or {}
+  if rival.get("speed_up"):
+    text += (
+      f"\n{rival['speed_up']:.3g} x as fast as {rival['integrator']} at equal "
+      f"error ({rival['frames_per_step']} frames a step, "
+      f"{rival['steps_per_frame']} steps a frame)"
+    )
+  return "\n".join([text, *(f"TIMING FAULT: {f}" for f in timing["faults"])])
 
 
 def spread(value: Mapping[str, Any]) -> str:

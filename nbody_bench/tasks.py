@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable, Mapping
 
 import tensorflow_datasets as tfds
 
@@ -12,8 +13,6 @@ METRICS = (
   "angular_momentum_error",
   "time_to_failure",
 )
-KINDS = ("rollout",)
-
 # One file of predictions stays below this, so that it can be sent around.
 _MAX_FILE_BYTES = 64 * 2**20
 
@@ -92,7 +91,7 @@ def from_id(task_id: str, data_dir: str | None) -> Task:
   Raises:
     ValueError: if the id is malformed.
   """
-  match = re.fullmatch(r"(\w+/\w+)/rollout(\d{1,6})", task_id)
+  match = re.fullmatch(r"(\w+/\w+)/rollout([1-9]\d{0,5})", task_id)
   if not match:
     raise ValueError(
       f"{task_id!r} is no task; a task is named like "
@@ -100,3 +99,6 @@ def from_id(task_id: str, data_dir: str | None) -> Task:
     )
   horizon = int(match[2])
   return rollout(match[1], data_dir, tuple({min(20, horizon), horizon}))
+
+
+TASKS: Mapping[str, Callable[..., Task]] = {"rollout": rollout}

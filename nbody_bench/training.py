@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any, Literal
@@ -9,10 +10,9 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from nbody_bench import pipelines, simulators
+from nbody_bench import pipelines, signals, simulators
 from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import Progress, RunDirectory
-from nbody_bench.signals import StopRequest
 from nbody_bench.states import Trajectory
 
 
@@ -36,11 +36,27 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def loss_function(model: Any) -> Callable[[Trajectory], tf.Tensor]:
-  """Returns the model's `loss`, or the one-step error of calling it."""
-  loss = getattr(model, "loss", None)
-  if callable(loss):
-    return loss
+  """Returns the model's `loss`, or the error of what it predicts.
+
+  Without a loss of its own, a model that has `predict` is judged by all frames
+  of the window, one that is called as a step by the first.
+  """
+  if isinstance(model, tf.keras.Model):
+    # Keras has a loss and a `predict` of its own under these names.
+    method = type(model).loss
+    if method is not tf.keras.Model.loss:
+      return functools.partial(method, model)
+  elif callable(getattr(model, "loss", None)):
+    return model.loss
+  elif isinstance(model, simulators.Simulator):
+    return lambda window: simulators.prediction_loss(model, window)
   return lambda window: simulators.one_step_loss(model, window)
+
+
+def trainable_variables(model: Any) -> list[tf.Variable]:
+  """Returns the model's trainable variables, those of Keras unwrapped."""
+  variables = getattr(model, "trainable_variables", ())
+  return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
 def window_length(model: Any) -> int:
@@ -94,7 +110,7 @@ def train(
   sample = pipelines.WindowSampler(
     train_data, window_length(model), recipe.batch_size, seed
   )
-  variables = model.trainable_variables
+  variables = trainable_variables(model)
   _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))
   # A variable, so that the compiled step reads each new value.
   learning_rate = tf.Variable(recipe.learning_rate, trainable=False)
@@ -117,13 +133,13 @@ def train(
   run.restore()
   progress = Progress(label, run.step, recipe.train_steps)
   recent = []  # (loss, gradient norm) of the steps since the last look
-  with run, progress, StopRequest() as stop:
+  with run, progress, signals.noting():
     while run.step < recipe.train_steps:
       learning_rate.assign(recipe.learning_rate_at(run.step))
       recent.append(update(tf.constant(run.step, tf.int64)))
       run.step += 1
       # Looked at once: what comes later in this round is for the next one.
-      stopping = stop.requested
+      stopping = signals.stop_requested()
       last = stopping or run.step == recipe.train_steps
       at = {k: last or run.step % n == 0 for k, n in vars(schedule).items()}
       if any(at.values()):
@@ -135,14 +151,19 @@ def train(
         progress.show(run.step, loss)
       if at["validate_every"] and not stopping:
         values = validate()
+        if not np.isfinite(values["loss"]):
+          raise NonFiniteLossError(
+            f"the validation loss is {values['loss']} at step {run.step}; the "
+            f"last good checkpoint is {run.last_checkpoint}"
+          )
         run.log(values)
         run.save_if_best(values["loss"])
       if at["checkpoint_every"]:
         run.save()
       if stopping:
         break
-  if stop.requested:
-    raise KeyboardInterrupt
+    if signals.stop_requested():
+      raise KeyboardInterrupt
   seconds = run.seconds
   if checkpoint == "best":
     run.load_best()

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from nbody_bench import dataset_builder, pipelines, plugins, simulation
+from nbody_bench import (
+  dataset_builder,
+  pipelines,
+  plugins,
+  simulation,
+  statistics,
+)
 
 NAMES = plugins.names("datasets")
 
@@ -108,6 +114,17 @@ def test_a_trajectory_does_not_depend_on_how_many_are_made(name):
   assert not np.allclose(alone.position[:, 0], other.position[:, 0])
 
 
+def test_statistics_are_of_the_first_block_of_the_training_split(monkeypatch):
+  """Whatever the split's size: 40 trajectories, of which 32 count."""
+  builder = builder_class("nbody_gravity")(config="smoke", data_dir="/none")
+  monkeypatch.setattr(builder.builder_config, "num_trajectories", (40, 1, 1))
+  monkeypatch.setattr(builder.builder_config, "num_frames", 3)
+  builder._split_generators(None)
+  block = builder.simulate("train", range(32)).trajectory
+  found = builder.info.metadata["statistics"]
+  assert found == pytest.approx(statistics.compute(block), rel=1e-12)
+
+
 def test_statistics_are_those_of_the_training_split(data_dir):
   split = pipelines.load("nbody_gravity/smoke", "train", data_dir)
   statistics = pipelines.problem("nbody_gravity/smoke", data_dir).statistics
@@ -125,13 +142,16 @@ def test_statistics_are_those_of_the_training_split(data_dir):
   assert statistics == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_broken_bound_stops_the_generation(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  "bound", ["energy_drift", "momentum_drift", "label_error"]
+)
+def test_a_broken_bound_stops_the_generation(bound, tmp_path, monkeypatch):
   builder = builder_class("nbody_gravity")(config="smoke", data_dir=tmp_path)
-  monkeypatch.setattr(builder.builder_config, "max_label_error", 1e-12)
+  monkeypatch.setattr(builder.builder_config, f"max_{bound}", 1e-16)
   with pytest.raises(
     dataset_builder.LabelError,
-    match=r"nbody_gravity/smoke train trajectory \d: label_error is .* over "
-    r"the stated bound 1e-12; raise num_substeps \(now 64\)",
+    match=rf"nbody_gravity/smoke train trajectory \d: {bound} is .* over "
+    r"the stated bound 1e-16; raise num_substeps \(now 64\)",
   ):
     builder.download_and_prepare()
   assert not list(tmp_path.glob("nbody_gravity/smoke/1.0.0"))

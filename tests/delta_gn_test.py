@@ -152,3 +152,41 @@ def test_one_particle_alone():
   model, system = build(delta_gn.Config(), num_particles=1)
   result = model.step(*testing.to_tensors(system), 0.01)
   assert np.all(np.isfinite(result.velocity))
+
+
+def test_normalised_outputs_are_increments_in_standard_deviations():
+  """Zero weights but a bias b: q + v dt + std_q b, v + std_v b."""
+  model, system = build(delta_gn.Config(normalize=True))
+  for variable in model.trainable_variables:
+    variable.assign(tf.zeros_like(variable))
+  (bias,) = (v for v in model._decoder.trainable_variables if v.shape == (4,))
+  bias.assign([1.0, 2.0, 3.0, 4.0])
+  state, particles, domain = testing.to_tensors(system)
+  after = model.step(state, particles, domain, 0.01)
+  scale = testing.problem().statistics
+  moved = domain.displacement(
+    state.position + 0.01 * state.velocity, after.position
+  )
+  expected = scale["position_increment_std"] * np.array([1, 2])
+  np.testing.assert_allclose(moved, expected + 0 * moved, atol=1e-6)
+  expected = scale["velocity_increment_std"] * np.array([3, 4])
+  change = after.velocity - state.velocity
+  np.testing.assert_allclose(change, expected + 0 * change, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_padding_does_not_enter_the_loss(normalize):
+  model, _ = build(delta_gn.Config(normalize=normalize))
+  window = testing.trajectory(num_frames=2)
+  states, particles = zip(
+    *(testing.pad(window.frame(t), window.particles, 3) for t in range(2)),
+    strict=True,
+  )
+  padded = window._replace(
+    state=State(*(np.stack(x, 1) for x in zip(*states, strict=True))),
+    particles=particles[0],
+  )
+  one, other = (
+    float(model.loss(testing.to_tensors(w))) for w in (window, padded)
+  )
+  assert one == pytest.approx(other, rel=1e-5)

@@ -229,6 +229,13 @@ def test_a_dropped_in_model_file_trains_scores_and_submits(
     (["--model=nothing.py"], "no file 'nothing.py'"),
     (["--task=jump"], "value should be one of <rollout>"),
     (["surplus"], "arguments not understood: surplus"),
+    (["--seeds="], "--seeds=: give at least one, each once"),
+    (["--seeds=0,0"], "--seeds=0,0: give at least one, each once"),
+    (["--eval_batch_size=-1"], "must not be negative"),
+    (["--version=a b"], "version: 'a b' does not match"),
+    (["--config.edge_widths=0,-2"], "must be >= 1, got 15, "),
+    (["--model=ballistic", "--seeds=0,1"], "has nothing to train"),
+    (["--model=delta_gn", "--model=ballistic", "--config.x=1"], "config.x"),
   ],
 )
 def test_errors_are_one_line_and_leave_nothing(

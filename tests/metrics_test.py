@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nbody_bench import evaluation, plugins, testing
+from nbody_bench import evaluation, pipelines, plugins, tasks, testing
 from nbody_bench.states import Domain, Particles, State, Trajectory
 
 NAMES = plugins.names("metrics")
@@ -130,6 +130,43 @@ def test_floor_of_the_rmse_is_the_label_error():
   label_error = np.array([[0.0, 3.0, 4.0]])
   values = metric.floor_values(two_bodies(), label_error, testing.GRAVITY)
   assert metric.summary(values, (2,))["at"]["2"] == pytest.approx(np.sqrt(12.5))
+
+
+def test_floor_of_a_task_counts_from_the_first_predicted_step():
+  task = tasks.Task("d/c", "1.0.0", "test", 1, 2, (1, 2), ("rollout_rmse",))
+  truth = pipelines.Split(
+    np.array([0]), two_bodies(), np.array([[9.0, 3.0, 4.0]])
+  )
+  floor = evaluation.floor(task, truth, testing.GRAVITY)["rollout_rmse"]
+  assert floor["at"] == pytest.approx({"1": 3.0, "2": np.sqrt(12.5)})
+  assert floor["curve"] == pytest.approx([3.0, 4.0])
+
+
+def test_scores_of_a_task_count_from_the_first_predicted_step():
+  """The prediction's frame 0 is step 1."""
+  task = tasks.Task("d/c", "1.0.0", "test", 1, 2, (1, 2), ("rollout_rmse",))
+  truth = pipelines.Split(np.array([0]), two_bodies(), np.zeros((1, 3)))
+  late = State(*(x[:, 1:].copy() for x in two_bodies().state))
+  late.velocity[:, 1, :, 0] += 2.0
+  score = evaluation.score(task, late, truth, testing.GRAVITY)
+  values = score["metrics"]["rollout_rmse"]["at"]
+  assert values == pytest.approx({"1": 0.0, "2": np.sqrt(0.5)})
+  assert score["diverged"] == 0
+
+
+def test_floor_of_the_angular_momentum_is_what_random_errors_do():
+  """By trial: the truth with independent errors of its coordinates."""
+  metric = evaluation.metric("angular_momentum_error")
+  rng = np.random.default_rng(0)
+  truth = testing.trajectory(num_frames=1, batch=400, num_particles=8)
+  error = 1e-3 * np.ones((400, 1))
+  noisy = truth._replace(
+    state=State(*(x + 1e-3 * rng.normal(size=x.shape) for x in truth.state))
+  )
+  trial = metric.function(noisy, truth, testing.GRAVITY)
+  floor = metric.floor_values(truth, error, testing.GRAVITY)
+  # The mean size of a normal variable is sqrt(2 / pi) = 0.80 of its deviation.
+  assert trial.mean() / floor.mean() == pytest.approx(0.8, abs=0.1)
 
 
 def test_over_seeds_by_hand():

@@ -161,3 +161,20 @@ def test_one_step_loss_by_hand_and_with_padding():
   )
   padded = testing.to_tensors(padded)
   assert float(simulators.one_step_loss(wrong, padded)) == pytest.approx(1.0)
+
+
+def test_prediction_loss_by_hand():
+  """Velocity off by 2 in one of 4 columns in one of two frames: 1 / 2."""
+  window = testing.to_tensors(testing.trajectory(num_frames=3))
+
+  class Wrong(MultiFrame):
+    def predict(self, *inputs):
+      result = super().predict(*inputs)
+      late = tf.constant([0.0, 2.0])[None, :, None, None]
+      wrong = result.state.velocity + late * tf.constant([1.0, 0.0])
+      return result._replace(state=result.state._replace(velocity=wrong))
+
+  loss = simulators.prediction_loss(Wrong(), window)
+  assert float(loss) == pytest.approx(0.5)
+  right = simulators.prediction_loss(MultiFrame(), window)
+  assert float(right) == pytest.approx(0.0, abs=1e-9)

@@ -44,7 +44,7 @@ def submission(tmp_path):
       "seconds": 0.1,
       "device": "CPU",
     },
-    timing={},
+    timing=None,
     seeds=(0,),
     claims={"rollout_rmse": {"at": {"3": {"mean": 1.0, "std": None}}}},
   )
@@ -116,6 +116,23 @@ def test_divergence_is_declared_and_kept(submission):
     ),
     (lambda c: c.update(model_key=".."), r"model_key: "),
     (lambda c: c.update(version="a/b"), r"version: .* does not match"),
+    (lambda c: c.update(model_key="new\n"), r"model_key: .* does not match"),
+    (lambda c: c.update(model_key=".git"), r"model_key: .* does not match"),
+    (lambda c: c.update(date="2026-02-30"), r"date: 2026-02-30 is no date"),
+    (lambda c: c.update(metric_version=99), r"metric_version: 99, but scores"),
+    (lambda c: c.update(task="a/b/rollout040"), r"task: .* does not match"),
+    (
+      lambda c: c["training"].update(seconds=10**400),
+      r"training\.seconds: 1000",
+    ),
+    (
+      lambda c: c.update(timing={"environment": "x"}),
+      r"timing.environment: 'x' is not of type 'object'",
+    ),
+    (
+      lambda c: c["predictions"].append(c["predictions"][0] | {"seed": 1}),
+      r"predictions: file predictions/test-seed0.npz is there twice",
+    ),
     (
       lambda c: c["claims"]["rollout_rmse"]["3"].update(mean="low"),
       r"claims\.rollout_rmse\.3\.mean: 'low' is not of type 'number'",

@@ -35,7 +35,23 @@ class Spring(LearnedSimulator):
 SCHEDULE = training.Schedule(log_every=2, validate_every=4, checkpoint_every=3)
 
 
-def train(directory, steps, model=None, validate=None, spoil=0.0, **kwargs):
+RECIPE = {
+  "train_steps": 12,
+  "batch_size": 4,
+  "learning_rate": 1e-2,
+  "schedule": "cosine",
+}
+
+
+def train(
+  directory,
+  steps,
+  model=None,
+  validate=None,
+  spoil=0.0,
+  checkpoint="last",
+  **kwargs,
+):
   tf.keras.utils.set_random_seed(0)
   tf.config.experimental.enable_op_determinism()
   model = model or Spring()
@@ -44,9 +60,7 @@ def train(directory, steps, model=None, validate=None, spoil=0.0, **kwargs):
   model.step(
     *testing.to_tensors((data.frame(0), data.particles, data.domain)), 0.01
   )
-  recipe = Recipe(
-    train_steps=12, batch_size=4, learning_rate=1e-2, schedule="cosine"
-  )
+  recipe = Recipe(**(RECIPE | kwargs))
   if steps < recipe.train_steps:
     validate = stop_at(steps)
   training.train(
@@ -57,7 +71,7 @@ def train(directory, steps, model=None, validate=None, spoil=0.0, **kwargs):
     directory,
     seed=3,
     schedule=SCHEDULE,
-    **kwargs,
+    checkpoint=checkpoint,
   )
   return model
 
@@ -131,6 +145,61 @@ def test_a_signal_during_the_last_step_is_not_lost(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     train(tmp_path, 12, validate=stop_at(12, signal.SIGTERM))
   assert list(tmp_path.glob("checkpoints/last-12.index"))
+
+
+def test_the_recipe_is_followed(tmp_path, monkeypatch):
+  """With plain gradient descent a clipped update is rate times norm long."""
+  monkeypatch.setattr(snt.optimizers, "Adam", snt.optimizers.SGD)
+  seen, model = [], Spring(start=5.0)
+  monkeypatch.setattr(
+    training,
+    "_mean_loss",
+    lambda *_: (
+      seen.append(np.concatenate([w.ravel() for w in weights(model)])) or 0.0
+    ),
+  )
+  every = training.Schedule(log_every=1, validate_every=99, checkpoint_every=99)
+  monkeypatch.setitem(globals(), "SCHEDULE", every)
+  changes = {"clip_norm": 1e-5, "warmup_steps": 4, "learning_rate": 10.0}
+  train(tmp_path, 12, model=model, **changes)
+  moved = np.linalg.norm(np.diff(np.array(seen, float), axis=0), axis=1)
+  recipe = Recipe(**(RECIPE | changes))
+  rates = [recipe.learning_rate_at(s) for s in range(1, 12)]
+  np.testing.assert_allclose(
+    moved, 1e-5 * np.array(rates), rtol=0.05, atol=5e-7
+  )
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  logged = [json.loads(x).get("learning_rate") for x in lines]
+  logged = [x for x in logged if x is not None]
+  np.testing.assert_allclose(logged[1:], rates, rtol=1e-6)
+
+
+def test_a_validation_that_is_no_number_stops(tmp_path):
+  with pytest.raises(
+    training.NonFiniteLossError, match="validation loss is nan"
+  ):
+    train(tmp_path, 12, validate=lambda: {"loss": float("nan")})
+
+
+def test_a_gradient_that_is_no_number_never_reaches_a_checkpoint(tmp_path):
+  class Spike(Spring):
+    def loss(self, window):
+      @tf.custom_gradient
+      def spiked(x):
+        def gradient(upstream):
+          return upstream * tf.where(x < 4.965, np.float32(np.nan), 1.0)
+
+        return x, gradient
+
+      return super().loss(window) + spiked(self.stiffness)
+
+  with pytest.raises(training.NonFiniteLossError, match=r"gradient"):
+    train(tmp_path, 12, model=Spike(start=5.0))
+  for path in tmp_path.glob("checkpoints/last-*.index"):
+    saved = tf.train.load_checkpoint(str(path).removesuffix(".index"))
+    for name in saved.get_variable_to_shape_map():
+      if name.startswith("model/") and "VARIABLE_VALUE" in name:
+        assert np.isfinite(saved.get_tensor(name)).all(), path
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -31,14 +31,6 @@ def root_mean(values: np.ndarray) -> float:
   return float(np.sqrt(np.mean(values)))
 
 
-def _itself(function):
-  def floor(truth, label_error, system):
-    del label_error
-    return function(truth, truth, system)
-
-  return floor
-
-
 @dataclasses.dataclass(frozen=True)
 class Metric:
   """One metric.
@@ -54,7 +46,7 @@ class Metric:
     reduce: maps values `[B, k]` of steps 1..k to one number.
     floor: maps (truth, label_error `[B, T]`, system) to the values `[B, T]`
       that the error of the labels themselves gives; below it a score means
-      nothing. By default the metric of the truth against itself.
+      nothing. None where there is no such number.
     better: "lower" or "higher".
   """
 
@@ -75,9 +67,14 @@ class Metric:
   def floor_values(
     self, truth: Trajectory, label_error: np.ndarray, system: System
   ) -> np.ndarray:
-    """Returns the capped values `[B, T]` of the labels themselves."""
-    floor = self.floor or _itself(self.function)
-    return self._capped(floor(truth, label_error, system))
+    """Returns the capped values `[B, T]` of the labels themselves.
+
+    Raises:
+      TypeError: if the metric has no floor.
+    """
+    if self.floor is None:
+      raise TypeError(f"{self.label} has no floor")
+    return self._capped(self.floor(truth, label_error, system))
 
   def summary(
     self, values: np.ndarray, report_steps: tuple[int, ...]

@@ -26,6 +26,23 @@ def relative_angular_momentum_difference(prediction, truth, system):
   return np.linalg.norm(difference, axis=-1) / size
 
 
+def of_the_labels(truth, label_error, system):
+  """Returns what the label error does to L, relative as above, `[B, T]`.
+
+  Independent errors e of every coordinate change L by about
+  e sqrt(sum m^2 (|q|^2 + |v|^2)).
+  """
+  del system
+  return label_error * truth.at_each_frame(_lever) / truth.at_each_frame(_size)
+
+
+def _lever(state, particles, domain):
+  del domain
+  mask = 1 if particles.mask is None else particles.mask
+  squared = np.sum(state.position**2 + state.velocity**2, -1)
+  return np.sqrt(np.sum(mask * particles.mass**2 * squared, -1))
+
+
 def _size(state, particles, domain):
   del domain
   mask = 1 if particles.mask is None else particles.mask
@@ -46,4 +63,5 @@ METRIC = Metric(
   ),
   function=relative_angular_momentum_difference,
   cap=100.0,
+  floor=of_the_labels,
 )

@@ -21,4 +21,8 @@ METRIC = Metric(
   ),
   function=relative_energy_change,
   cap=100.0,
+  # The labels' own drift.
+  floor=lambda truth, label_error, system: relative_energy_change(
+    truth, truth, system
+  ),
 )

@@ -30,4 +30,8 @@ METRIC = Metric(
   ),
   function=relative_momentum_change,
   cap=100.0,
+  # The labels' own drift.
+  floor=lambda truth, label_error, system: relative_momentum_change(
+    truth, truth, system
+  ),
 )

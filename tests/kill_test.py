@@ -1,0 +1,145 @@
+"""SIGKILL at random moments loses nothing and leaves nothing half-written.
+
+`NBODY_BENCH_KILLS=50 pytest -s tests/kill_test.py` kills more often than the
+default and prints when.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from nbody_bench import run
+from nbody_bench.leaderboard import scoring
+
+KILLS = int(os.environ.get("NBODY_BENCH_KILLS", "2"))
+
+
+def module(name, *arguments):
+  return [sys.executable, "-m", f"nbody_bench.{name}", *map(str, arguments)]
+
+
+def seconds_of(command, folder):
+  """Runs a command to its end and returns how long it took."""
+  began = time.monotonic()
+  subprocess.run(command, check=True, capture_output=True)
+  assert folder.exists()
+  return time.monotonic() - began
+
+
+def kill_often(command, seconds, check, seed):
+  """Starts `command` and kills it at random, `KILLS` times.
+
+  Calls `check` after each kill. A command that is done before its time counts
+  too, and is started again.
+  """
+  rng = np.random.default_rng(seed)
+  for i in range(KILLS):
+    process = subprocess.Popen(
+      command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # The first half is spent on imports, where there is nothing to break.
+    delay = seconds * rng.uniform(0.4, 1.0)
+    try:
+      process.wait(timeout=delay)
+      what = f"had ended with {process.returncode}"
+    except subprocess.TimeoutExpired:
+      process.kill()
+      process.wait()
+      what = "killed"
+    print(f"{command[2]} {i + 1}: {what} after {delay:.2f} s; {check()}")
+
+
+def test_killed_training_ends_as_if_undisturbed(tmp_path, data_dir):
+  flags = ["--model=delta_gn", "--dataset=nbody_gravity/smoke"]
+  flags += [f"--data_dir={data_dir}", "--train_steps=400", "--batch_size=8"]
+  flags += ["--config.edge_widths=8,8", "--config.node_widths=8"]
+  flags += ["--checkpoint_every=20", "--validate_every=100"]
+  whole, parts = tmp_path / "whole", tmp_path / "parts"
+  command = module("run", *flags, "--resume", f"--output_dir={parts}")
+  began = time.monotonic()
+  subprocess.run(
+    module("run", *flags, f"--output_dir={whole}"),
+    check=True,
+    capture_output=True,
+  )
+
+  def check():
+    saved = list((parts / "seed_0" / "checkpoints").glob("last-*.index"))
+    steps = sorted(int(p.stem.removeprefix("last-")) for p in saved)
+    return f"checkpoints at steps {steps}"
+
+  kill_often(command, time.monotonic() - began, check, seed=1)
+  subprocess.run(command, check=True, capture_output=True)
+  for name in ("submission/predictions/test-seed0.npz", "seed_0/scores.json"):
+    assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+  losses = [
+    [x for x in log(folder) if "train_loss" in x] for folder in (whole, parts)
+  ]
+  assert losses[0] == losses[1]
+
+
+def log(folder):
+  text = (folder / "seed_0" / "metrics.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def test_killed_generation_is_there_whole_or_not_at_all(tmp_path, data_dir):
+  name = "nbody_gravity/smoke"
+
+  def examples(folder):
+    builder = tfds.builder(name, data_dir=folder)
+    if not builder.is_prepared():
+      return None
+    return [
+      {k: v.tobytes() for k, v in e.items()}
+      for split in builder.info.splits
+      for e in tfds.as_numpy(builder.as_dataset(split=split))
+    ]
+
+  expected = examples(data_dir)
+  assert expected
+  command = module("prepare", f"--dataset={name}", f"--data_dir={tmp_path}")
+
+  def check():
+    found = examples(tmp_path)
+    if found is not None:
+      assert found == expected
+      shutil.rmtree(tmp_path / "nbody_gravity")
+    return "absent" if found is None else "whole"
+
+  seconds = seconds_of(command, tmp_path)
+  check()
+  kill_often(command, seconds, check, seed=2)
+  subprocess.run(command, check=True, capture_output=True)
+  assert examples(tmp_path) == expected
+
+
+def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
+  flags = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
+  flags += ["--model=ballistic", "--dataset=nbody_gravity/smoke"]
+  assert run.main(["run", *flags]) == 0
+  board = tmp_path / "board"
+  command = module(
+    "leaderboard",
+    "submit",
+    tmp_path / "run" / "submission",
+    f"--board={board}",
+    f"--data_dir={data_dir}",
+  )
+
+  def check():
+    found = scoring.entries(board)  # raises if one is incomplete
+    shutil.rmtree(board, ignore_errors=True)
+    return f"{len(found)} entries"
+
+  kill_often(command, seconds_of(command, board), check, seed=3)
+  subprocess.run(command, check=True, capture_output=True)
+  assert len(scoring.entries(board)) == 1
+  assert pathlib.Path(board, "ballistic").is_dir()
