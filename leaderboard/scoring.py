@@ -181,7 +181,8 @@ def submit(
     entry = pathlib.Path(temporary) / "entry"
     replace_json(entry / "submission.json", submission.content)
     replace_json(entry / "scores.json", {"arrays_at": arrays_at, **result})
-    np.savez_compressed(entry / "preview.npz", **preview)
+    with (entry / "preview.npz").open("wb") as file:
+      np.savez_compressed(file, **preview)  # type: ignore[arg-type]
     os.replace(entry, folder)
   return folder, result["disagreements"]
 
