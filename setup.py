@@ -45,7 +45,15 @@ setuptools.setup(
   ],
   extras_require={
     # `dill` is needed and not declared by `tfds.testing`.
-    "test": ["dill", "mypy", "pytest", "pytest-xdist", "ruff"],
+    "test": [
+      "dill",
+      "mypy",
+      "pytest",
+      "pytest-xdist",
+      "ruff",
+      "setuptools>=64",  # builds the wheel that is tested
+      "wheel",
+    ],
     "beam": ["apache-beam"],
     "figures": ["matplotlib"],
   },

@@ -53,8 +53,10 @@ def run(
       return 0
     rest = values(argv)[1:]
     return main(values, rest) or 0
-  except (ValueError, OSError, ArithmeticError, flags.Error) as error:
-    print(f"error: {error}", file=sys.stderr)
+  except Exception as error:
+    if os.environ.get("NBODY_BENCH_TRACEBACK") or not _can_be_mended(error):
+      raise
+    print(f"error: {_in_one_line(error)}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
     print("stopped; what was finished is saved", file=sys.stderr)
@@ -65,6 +67,18 @@ def run(
 
 def _interrupt(*_):
   raise KeyboardInterrupt
+
+
+def _can_be_mended(error):
+  """Returns whether a user can do something about an error."""
+  if isinstance(error, (ValueError, OSError, ArithmeticError, flags.Error)):
+    return True
+  # Of a full disk or an unreadable file, raised by native code.
+  return type(error).__module__ == "tensorflow.python.framework.errors_impl"
+
+
+def _in_one_line(error):
+  return " ".join(str(error).split()) or type(error).__name__
 
 
 def _tensorflow_missing(error):

@@ -43,7 +43,11 @@ class Recipe:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be >= 0")
 
   def learning_rate_at(self, step: int) -> float:
-    """Returns the learning rate of the step after `step` finished ones."""
+    """Returns the learning rate of the step after `step` finished ones.
+
+    >>> Recipe(learning_rate=1.0, boundaries=(10,)).learning_rate_at(10)
+    0.1
+    """
     if step < self.warmup_steps:
       return self.learning_rate * (step + 1) / self.warmup_steps
     rate = self.learning_rate

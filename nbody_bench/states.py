@@ -66,6 +66,10 @@ class Domain(NamedTuple):
 
     Minimum image per coordinate, in `(-L/2, L/2]`: half the box stays, minus
     half the box becomes plus half the box.
+
+    >>> domain = Domain(box=np.array([[4.0, np.inf]]))
+    >>> domain.displacement(np.array([[[-1.5, 0.0]]]), np.array([[[1.5, 9.0]]]))
+    array([[[-1.,  9.]]])
     """
     xp = arrays.namespace(target)
     return self._shift(target - origin, lambda d: xp.ceil(d - 0.5))

@@ -56,6 +56,14 @@ class System:
     coupling: k above; negative attracts.
     softening: eps above, a length.
     source: the field of `Particles` that is the source strength.
+
+  Two bodies at distance 1 under gravity with G = 2 and softening 0.2:
+
+  >>> gravity = System(law="plummer", coupling=-2.0, softening=0.2)
+  >>> state = State(np.array([[[0.0], [1.0]]]), np.zeros((1, 2, 1)))
+  >>> bodies, line = Particles(np.ones((1, 2))), Domain(np.array([[np.inf]]))
+  >>> gravity.force(state, bodies, line).round(3)[0, :, 0]
+  array([ 1.886, -1.886])
   """
 
   law: str

@@ -1,13 +1,18 @@
 """The commands as users type them, on the smoke data."""
 
+import errno
 import json
+import os
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
+import tensorflow as tf
 
-from nbody_bench import prepare, run
+from nbody_bench import files, prepare, run
 from nbody_bench.leaderboard import __main__ as leaderboard
 
 DATASET = "nbody_gravity/smoke"
@@ -248,6 +253,56 @@ def test_errors_are_one_line_and_leave_nothing(
   assert re.search(message, error), error
   assert error.startswith("error: ")
   assert not folder.exists() or not list(folder.rglob("*.npz"))
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  def full(self, content):
+    with self.open("wb") as file:
+      file.write(content[:10])
+    raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+  monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+  assert run_model("ballistic", tmp_path / "out", data_dir) == 2
+  assert "No space left on device" in capsys.readouterr().err
+  left = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+  assert [p.name for p in left] == [".lock"]
+
+
+def test_native_errors_are_one_line_too(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  def full(*args, **kwargs):
+    raise tf.errors.ResourceExhaustedError(None, None, "disk full\nof it")
+
+  monkeypatch.setattr(tf.train.CheckpointManager, "save", full)
+  flags = ["--train_steps=1", "--batch_size=2", "--config.edge_widths=4"]
+  assert run_model("delta_gn", tmp_path / "out", data_dir, *flags) == 2
+  assert capsys.readouterr().err.splitlines()[-1] == "error: disk full of it"
+
+
+def test_a_folder_that_cannot_be_written(data_dir, tmp_path, capsys):
+  (tmp_path / "file").write_text("")
+  folder = tmp_path / "file" / "out"
+  assert run_model("ballistic", folder, data_dir) == 2
+  assert str(folder) in capsys.readouterr().err
+
+
+def test_a_second_run_in_one_folder_is_refused(data_dir, tmp_path, capsys):
+  with files.exclusive(tmp_path):
+    holder = os.getpid()
+    command = [
+      *(sys.executable, "-m", "nbody_bench.run", "--model=ballistic"),
+      *(f"--dataset={DATASET}", f"--data_dir={data_dir}"),
+      f"--output_dir={tmp_path}",
+    ]
+    second = subprocess.run(
+      command, capture_output=True, text=True, check=False
+    )
+  assert second.returncode == 2
+  assert f"is in use by process {holder}; wait for it" in second.stderr
+  assert run_model("ballistic", tmp_path, data_dir) == 0
 
 
 def test_an_output_folder_is_not_overwritten(outputs, data_dir, capsys):

@@ -33,8 +33,8 @@ def seconds_of(command, folder):
   return time.monotonic() - began
 
 
-def kill_often(command, seconds, check, seed):
-  """Starts `command` and kills it at random, `KILLS` times.
+def kill_often(command, earliest, latest, check, seed):
+  """Starts `command` and kills it between two times, `KILLS` times.
 
   Calls `check` after each kill. A command that is done before its time counts
   too, and is started again.
@@ -44,8 +44,7 @@ def kill_often(command, seconds, check, seed):
     process = subprocess.Popen(
       command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    # The first half is spent on imports, where there is nothing to break.
-    delay = seconds * rng.uniform(0.4, 1.0)
+    delay = rng.uniform(earliest, latest)
     try:
       process.wait(timeout=delay)
       what = f"had ended with {process.returncode}"
@@ -58,7 +57,8 @@ def kill_often(command, seconds, check, seed):
 
 def test_killed_training_ends_as_if_undisturbed(tmp_path, data_dir):
   flags = ["--model=delta_gn", "--dataset=nbody_gravity/smoke"]
-  flags += [f"--data_dir={data_dir}", "--train_steps=400", "--batch_size=8"]
+  flags += [f"--data_dir={data_dir}", "--batch_size=8"]
+  flags += [f"--train_steps={400 * KILLS}"]
   flags += ["--config.edge_widths=8,8", "--config.node_widths=8"]
   flags += ["--checkpoint_every=20", "--validate_every=100"]
   whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -70,12 +70,18 @@ def test_killed_training_ends_as_if_undisturbed(tmp_path, data_dir):
     capture_output=True,
   )
 
+  total = time.monotonic() - began
+  text = (whole / "submission" / "submission.json").read_text()
+  trained = json.loads(text)["training"]["seconds"]
+
   def check():
     saved = list((parts / "seed_0" / "checkpoints").glob("last-*.index"))
     steps = sorted(int(p.stem.removeprefix("last-")) for p in saved)
     return f"checkpoints at steps {steps}"
 
-  kill_often(command, time.monotonic() - began, check, seed=1)
+  # Some kills before the first step, most while it trains, some at the end.
+  latest = total - trained + 2 * trained / KILLS
+  kill_often(command, 0.5 * (total - trained), latest, check, seed=1)
   subprocess.run(command, check=True, capture_output=True)
   for name in ("submission/predictions/test-seed0.npz", "seed_0/scores.json"):
     assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
@@ -116,7 +122,7 @@ def test_killed_generation_is_there_whole_or_not_at_all(tmp_path, data_dir):
 
   seconds = seconds_of(command, tmp_path)
   check()
-  kill_often(command, seconds, check, seed=2)
+  kill_often(command, 0.4 * seconds, seconds, check, seed=2)
   subprocess.run(command, check=True, capture_output=True)
   assert examples(tmp_path) == expected
 
@@ -139,7 +145,9 @@ def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
     shutil.rmtree(board, ignore_errors=True)
     return f"{len(found)} entries"
 
-  kill_often(command, seconds_of(command, board), check, seed=3)
+  seconds = seconds_of(command, board)
+  check()
+  kill_often(command, 0.4 * seconds, seconds, check, seed=3)
   subprocess.run(command, check=True, capture_output=True)
   assert len(scoring.entries(board)) == 1
   assert pathlib.Path(board, "ballistic").is_dir()
