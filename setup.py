@@ -39,8 +39,8 @@ setuptools.setup(
     "numba",
     "numpy",
     "tensorboard",
-    "tensorflow>=2.16",
-    "tensorflow-datasets>=4.9.7",
+    "tensorflow>=2.20",
+    "tensorflow-datasets>=4.9.10",
     "tqdm",
   ],
   extras_require={

@@ -12,7 +12,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from nbody_bench import files, prepare, run
+from nbody_bench import files, pipelines, plugins, prepare, run, simulators
 from nbody_bench.leaderboard import __main__ as leaderboard
 
 DATASET = "nbody_gravity/smoke"
@@ -113,6 +113,27 @@ def test_board_confirms_the_claims(outputs):
     assert (entry / "preview.npz").stat().st_size < 300_000
 
 
+def test_validation_is_on_the_validation_split(data_dir, tmp_path):
+  """An untrained drag of 0 is free flight; its loss is known."""
+  flags = ["--train_steps=1", "--recipe.learning_rate=1e-12"]
+  assert run_model(MODEL, tmp_path, data_dir, *flags) == 0
+  log = (tmp_path / "seed_0" / "metrics.jsonl").read_text().splitlines()
+  logged = json.loads(log[-1])["loss"]
+  expected = {}
+  for split in ("train", "validation"):
+    data = pipelines.load(DATASET, split, data_dir).trajectory
+    window = pipelines.WindowSampler(data, 2, 256, seed=0)(
+      tf.constant(0, tf.int64)
+    )
+    expected[split] = float(
+      simulators.one_step_loss(
+        plugins.load("baselines", "ballistic").step, window
+      )
+    )
+  assert logged == pytest.approx(expected["validation"], rel=1e-4)
+  assert expected["train"] != pytest.approx(expected["validation"], rel=1e-2)
+
+
 def test_a_false_claim_is_shown(outputs, data_dir, tmp_path, capsys):
   forged = tmp_path / "forged"
   shutil.copytree(outputs / "leapfrog" / "submission", forged)
@@ -202,8 +223,6 @@ def test_a_dropped_in_model_file_trains_scores_and_submits(
   plugin.parent.mkdir(parents=True)
   shutil.copy(MODEL, plugin)
   monkeypatch.setenv("NBODY_BENCH_PLUGINS", str(tmp_path / "plugins"))
-  from nbody_bench import plugins
-
   plugins.extend_paths()
   flags = ["--train_steps=30", "--recipe.learning_rate=0.1", "--batch_size=8"]
   for name in ("my_drag", plugin):
