@@ -86,7 +86,6 @@ def _metric(name):
 
 def _entry(submission, scores, preview):
   card, training = submission["card"], submission["training"]
-  timing = submission.get("timing") or {}
   return {
     "key": submission["model_key"],
     "name": card["name"],
@@ -106,18 +105,19 @@ def _entry(submission, scores, preview):
     "claimed": submission["claims"],
     "agrees": not scores["disagreements"] if submission["claims"] else None,
     "curves": {k: v["curve"] for k, v in scores["scores"].items()},
-    "timing": {
-      "seconds_per_step": timing.get("seconds_per_step"),
-      "relative_to_leapfrog": timing.get("relative_to_leapfrog"),
-      "indicative": timing.get("indicative", True),
-      "device": timing.get("environment", {}).get("device", ""),
-      "batch": timing.get("batch"),
-    }
-    if timing
-    else None,
+    "timing": _timing(submission.get("timing")),
     "diverged": scores["diverged"],
     "preview": _thin(preview),
   }
+
+
+def _timing(timing):
+  """Returns what the page shows of a timing, None if it has a fault."""
+  if timing is None or timing["faults"]:
+    return None
+  shown = ("seconds_per_step", "relative_to_leapfrog", "indicative", "batch")
+  device = timing["environment"]["device"]
+  return {name: timing[name] for name in shown} | {"device": device}
 
 
 def _thin(preview):

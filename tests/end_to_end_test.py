@@ -181,6 +181,23 @@ def page_data(folder):
   return json.loads(rest.partition("</script>")[0])
 
 
+def test_a_faulty_time_is_not_shown(outputs, data_dir, tmp_path):
+  forged = tmp_path / "forged"
+  shutil.copytree(outputs / "ballistic" / "submission", forged)
+  path = forged / "submission.json"
+  content = json.loads(path.read_text())
+  assert content["timing"]["faults"] == []
+  content["timing"]["faults"] = ["a state is answered faster again"]
+  path.write_text(json.dumps(content))
+  for board_of in (outputs, tmp_path):
+    if board_of is tmp_path:
+      assert board(tmp_path, data_dir, "submit", forged) == 0
+    assert board(board_of, data_dir, "build", f"--out={tmp_path}") == 0
+    entries = page_data(tmp_path)["tasks"][0]["entries"]
+    timing = {e["key"]: e["timing"] for e in entries}["ballistic"]
+    assert (timing is None) == (board_of is tmp_path)
+
+
 def test_page_of_an_empty_board(tmp_path, data_dir):
   assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 0
   assert page_data(tmp_path)["tasks"] == []
