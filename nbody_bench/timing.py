@@ -74,17 +74,19 @@ class Clock:
     self.predict = rollouts.compiled(simulator)
     self._truth, self._times = truth, times
     self._calls = 0
+    self._random = np.random.default_rng(0)
 
   def new_state(self) -> tuple[int, State]:
-    """Returns an index of `truth` and its state, a little moved.
+    """Returns an index of `truth` and its state, a little shaken.
 
-    By a millionth of a length unit, another one at each call: what remembers
+    By a hundred-thousandth of a length unit, anew at each call: what remembers
     its answers meets none of them again.
     """
     self._calls += 1
     index = self._calls % len(self._truth.domain.box)
     state = self._truth.select(slice(index, index + 1)).frame(0)
-    return index, state._replace(position=state.position + 1e-6 * self._calls)
+    shake = 1e-5 * self._random.normal(size=state.position.shape)
+    return index, state._replace(position=state.position + shake)
 
   def time(self, index: int, state: State) -> tuple[float, Trajectory]:
     """Returns seconds and result of one roll-out, the result on the host."""

@@ -198,6 +198,20 @@ def test_a_faulty_time_is_not_shown(outputs, data_dir, tmp_path):
     assert (timing is None) == (board_of is tmp_path)
 
 
+@pytest.mark.slow
+def test_the_whole_timing_protocol(data_dir, tmp_path):
+  assert run_model("leapfrog", tmp_path, data_dir, "--timing=full") == 0
+  content = json.loads((tmp_path / "submission/submission.json").read_text())
+  timing = content["timing"]
+  assert timing["faults"] == []
+  assert not timing["indicative"]
+  assert len(timing["samples_seconds"]) >= 100
+  assert timing["cold_in_fresh_process"]
+  assert len(timing["cold_seconds"]) == 3
+  assert min(timing["cold_seconds"]) > timing["rollout_seconds"]
+  assert 0.5 < timing["relative_to_leapfrog"] < 2
+
+
 def test_page_of_an_empty_board(tmp_path, data_dir):
   assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 0
   assert page_data(tmp_path)["tasks"] == []
