@@ -56,13 +56,24 @@ class NBodyConfig(tfds.core.BuilderConfig):
   time_step: float = 0.01
   num_substeps: int = 64
   seed: int = 0
-  max_energy_drift: float
+  max_energy_drift: float = 1e-4
   max_momentum_drift: float = 1e-11
-  max_label_error: float
+  max_label_error: float = 1e-2
+
+  def __post_init__(self):
+    self.description = (
+      f"{self.num_particles} particles, box side {self.box_side}."
+    )
 
 
 # Every data set has a configuration `smoke` that is made in seconds.
-SMOKE = {"num_trajectories": (4, 2, 2), "num_frames": 41}
+SMOKE: dict[str, Any] = {"num_trajectories": (4, 2, 2), "num_frames": 41}
+# What large systems can afford.
+LARGE: dict[str, Any] = {
+  "num_trajectories": (200, 50, 50),
+  "num_substeps": 8,
+  "max_label_error": 5e-2,
+}
 
 
 class LabelError(ValueError):
