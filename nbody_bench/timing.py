@@ -162,6 +162,7 @@ def measure(
     "noisy": bool(quartiles[1] - quartiles[0] > 0.1 * seconds),
     "throughput": _throughput(simulator, truth, times, protocol),
     "peak_host_bytes": _peak_host_bytes(),
+    "peak_device_bytes": _peak_device_bytes(),
     "samples_seconds": samples[0],
     "leapfrog_samples_seconds": samples[1],
     "environment": environment(),
@@ -246,6 +247,12 @@ def _throughput(simulator, truth, times, protocol):
 def _peak_host_bytes():
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _peak_device_bytes():
+  if not tf.config.list_physical_devices("GPU"):
+    return None
+  return tf.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
 def environment() -> dict[str, Any]:

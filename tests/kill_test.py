@@ -13,6 +13,7 @@ import sys
 import time
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from nbody_bench import run
@@ -85,6 +86,21 @@ def test_killed_training_ends_as_if_undisturbed(tmp_path, data_dir):
   subprocess.run(command, check=True, capture_output=True)
   for name in ("submission/predictions/test-seed0.npz", "seed_0/scores.json"):
     assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+  one, other = (
+    tf.train.load_checkpoint(
+      tf.train.latest_checkpoint(str(folder / "seed_0" / "checkpoints"))
+    )
+    for folder in (whole, parts)
+  )
+  names = [
+    n
+    for n in one.get_variable_to_shape_map()
+    if n.startswith(("model/", "optimizer/", "random/")) and "VALUE" in n
+  ]
+  assert len(names) > 20
+  for name in names:
+    values = one.get_tensor(name), other.get_tensor(name)
+    assert values[0].tobytes() == values[1].tobytes(), name
   losses = [
     [x for x in log(folder) if "train_loss" in x] for folder in (whole, parts)
   ]
