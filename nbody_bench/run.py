@@ -1,4 +1,4 @@
-"""Trains, rolls out, scores and times a model, and writes a submission.
+r"""Trains, rolls out, scores and times a model, and writes a submission.
 
   python -m nbody_bench.run --model=delta_gn --dataset=nbody_gravity/n20 \
     --seeds=0,1,2 --output_dir=DIR
@@ -32,7 +32,9 @@ def define(values, argv):
   flags.DEFINE_string(
     "dataset", None, "such as nbody_gravity/n20", required=True, **options
   )
-  flags.DEFINE_string("output_dir", None, "", required=True, **options)
+  flags.DEFINE_string(
+    "output_dir", None, "gets everything", required=True, **options
+  )
   from nbody_bench.tasks import TASKS
 
   flags.DEFINE_enum(
@@ -55,10 +57,18 @@ def define(values, argv):
     "checkpoint", "last", ["last", "best"], "weights to score", **options
   )
   flags.DEFINE_integer(
-    "validate_every", 1000, "steps", lower_bound=1, **options
+    "validate_every",
+    1000,
+    "steps between validations",
+    lower_bound=1,
+    **options,
   )
   flags.DEFINE_integer(
-    "checkpoint_every", 1000, "steps", lower_bound=1, **options
+    "checkpoint_every",
+    1000,
+    "steps between checkpoints",
+    lower_bound=1,
+    **options,
   )
   flags.DEFINE_enum(
     "timing", "quick", ["quick", "full"], "quick is indicative", **options
