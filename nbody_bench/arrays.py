@@ -14,7 +14,6 @@ Array = Any  # `np.ndarray` or `tf.Tensor`, of one kind within a call
 
 _NUMPY = types.SimpleNamespace(
   ceil=np.ceil,
-  concat=np.concatenate,
   floor=np.floor,
   isinf=np.isinf,
   ones_like=np.ones_like,
@@ -38,7 +37,6 @@ def namespace(array: Array) -> types.SimpleNamespace:
 
   return types.SimpleNamespace(
     ceil=tf.math.ceil,
-    concat=tf.concat,
     floor=tf.math.floor,
     isinf=tf.math.is_inf,
     ones_like=tf.ones_like,

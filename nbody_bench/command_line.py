@@ -6,13 +6,14 @@ called from one process (tests, notebooks) without clashing.
 
 import dataclasses
 import os
-import signal
 import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags, logging
+
+from nbody_bench import signals
 
 
 def run(
@@ -44,15 +45,15 @@ def run(
     except ImportError as error:
       print(f"error: {_tensorflow_missing(error)}", file=sys.stderr)
       return 2
-  previous = signal.signal(signal.SIGTERM, _interrupt)
   values = flags.FlagValues()
   try:
-    define(values, argv)
-    if {"--help", "-h"} & set(argv):
-      print(usage, values.get_help(), sep="\n")
-      return 0
-    rest = values(argv)[1:]
-    return main(values, rest) or 0
+    with signals.raising():
+      define(values, argv)
+      if {"--help", "-h"} & set(argv):
+        print(usage, values.get_help(), sep="\n")
+        return 0
+      rest = values(argv)[1:]
+      return main(values, rest) or 0
   except Exception as error:
     if os.environ.get("NBODY_BENCH_TRACEBACK") or not _can_be_mended(error):
       raise
@@ -61,12 +62,6 @@ def run(
   except KeyboardInterrupt:
     print("stopped; what was finished is saved", file=sys.stderr)
     return 130
-  finally:
-    signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(*_):
-  raise KeyboardInterrupt
 
 
 def _can_be_mended(error):

@@ -54,7 +54,10 @@ def noting() -> Iterator[None]:
 def _handled_by(handle):
   global _received
   _received = False
-  before = {s: signal.signal(s, handle) for s in _SIGNALS}
+  # What the parent told us to ignore, as a shell does for background jobs,
+  # stays ignored.
+  heard = [s for s in _SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
+  before = {s: signal.signal(s, handle) for s in heard}
   try:
     yield
   finally:

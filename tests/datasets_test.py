@@ -1,5 +1,6 @@
 """Every folder of `datasets/`, by its `smoke` configuration."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from nbody_bench import (
   dataset_builder,
   pipelines,
   plugins,
+  signals,
   simulation,
   statistics,
 )
@@ -176,6 +178,18 @@ def test_a_killed_generation_leaves_nothing_that_loads(tmp_path):
   assert not list(folder.glob("1.0.0"))
   with pytest.raises(AssertionError, match="not find data"):
     tfds.load("nbody_gravity/n200", data_dir=tmp_path, download=False)
+
+
+def test_a_signal_that_native_code_swallows_still_stops(tmp_path):
+  """An interrupt raised inside a callback of the compiler is lost."""
+  builder = builder_class("nbody_gravity")(config="smoke", data_dir=tmp_path)
+  with signals.raising():
+    with contextlib.suppress(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+      builder.download_and_prepare()
+  assert not list(tmp_path.glob("nbody_gravity/smoke/1.0.0"))
+  assert not signals.stop_requested()
 
 
 def test_prepared_data_load_without_this_package(data_dir, tmp_path):
