@@ -38,6 +38,7 @@ setuptools.setup(
     "jsonschema",  # submissions are checked against a JSON Schema
     "numba",
     "numpy",
+    "scipy",
     "tensorboard",
     "tensorflow>=2.20",
     "tensorflow-datasets>=4.9.10",
@@ -46,7 +47,9 @@ setuptools.setup(
   extras_require={
     # `dill` is needed and not declared by `tfds.testing`.
     "test": [
+      "apache-beam",
       "dill",
+      "matplotlib",
       "mypy",
       "pytest",
       "pytest-xdist",

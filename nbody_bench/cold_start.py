@@ -37,11 +37,14 @@ def _once(model, config, dataset, data_dir, num_steps):
   from nbody_bench import pipelines, plugins, simulators, timing
 
   problem = pipelines.problem(dataset, data_dir)
-  truth = pipelines.load(dataset, "test", data_dir, 1).trajectory
+  truth = pipelines.load(dataset, "test", data_dir, 1)
+  truth = truth.after(problem.num_context_frames).given
   plugin = plugins.load_model(model)
   built = plugin.build(plugin.config(**config), problem)
   simulator = simulators.as_simulator(built)
-  clock = timing.Clock(simulator, truth, truth.time[1 : num_steps + 1])
+  clock = timing.Clock(
+    simulator, truth, truth.time[1 : num_steps + 1] - truth.time[0]
+  )
   began = time.perf_counter()
   clock.time(*clock.new_state())
   return time.perf_counter() - began

@@ -5,6 +5,7 @@ called from one process (tests, notebooks) without clashing.
 """
 
 import dataclasses
+import logging as stdlib_logging
 import os
 import sys
 import typing
@@ -38,7 +39,9 @@ def run(
     traceback); 130 after Ctrl-C or SIGTERM.
   """
   argv = list(sys.argv if argv is None else argv)
-  logging.set_verbosity(logging.ERROR)  # TFDS warns of deprecations of its own
+  # TFDS warns of deprecations of its own, TensorFlow of every further program.
+  logging.set_verbosity(logging.ERROR)
+  stdlib_logging.getLogger("tensorflow").setLevel(stdlib_logging.ERROR)
   if needs_tensorflow:
     try:
       import_tensorflow()

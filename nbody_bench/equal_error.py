@@ -10,6 +10,8 @@ from nbody_bench.states import State, Trajectory
 
 # From cheap to dear: frames that one step spans, then steps for each frame.
 _COSTS = [(s, 1) for s in (16, 8, 4, 2, 1)] + [(1, n) for n in (2, 4, 8, 16)]
+# The others never win by much and take long to compile.
+_INTEGRATORS = ("leapfrog", "yoshida4", "rk4")
 _TRAJECTORIES = 16
 _SAMPLES = 5
 
@@ -20,7 +22,7 @@ def measure(
   scored: State,
   rollout_seconds: float,
 ) -> dict[str, Any] | None:
-  """Races every integrator with the true law against a model's error.
+  """Races integrators with the true law against a model's error.
 
   The error is the roll-out RMSE over the frames that all step sizes reach.
 
@@ -43,7 +45,8 @@ def measure(
   common = np.arange(longest, num_steps + 1, longest)
   target = _error(few, _frames(scored, common - 1), common)
   fastest = {"error": target, "speed_up": None}
-  for name, method in integrators.INTEGRATORS.items():
+  for name in _INTEGRATORS:
+    method = integrators.INTEGRATORS[name]
     for stride, num_substeps in _COSTS:
       model = simulators.ForceSimulator(
         problem.system.force, method, num_substeps

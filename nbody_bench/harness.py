@@ -118,7 +118,7 @@ def _run(settings):
   )
   truth = pipelines.load(
     settings.dataset, task.split, settings.data_dir, task.num_trajectories
-  )
+  ).after(problem.num_context_frames)
   scores, trained, clock = [], [], None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
@@ -127,7 +127,7 @@ def _run(settings):
     model = plugin.build(settings.config, problem)
     simulator = simulators.as_simulator(model)
     trained.append(_train(settings, model, simulator, seed, directory))
-    prediction = _predict(settings, simulator, truth.trajectory, task)
+    prediction = _predict(settings, simulator, truth.given, task)
     path = settings.output_dir / "submission"
     submissions.write_predictions(
       path / submissions.prediction_file(task, seed),
@@ -174,11 +174,11 @@ def _time(settings, simulator, problem, truth, prediction):
       prediction.position.shape[1],
     )
   clock = timing.measure(
-    simulator, problem, truth.trajectory, prediction, settings.timing, cold
+    simulator, problem, truth.given, prediction, settings.timing, cold
   )
   return clock | {
     "equal_error": equal_error.measure(
-      problem, truth.trajectory, prediction, clock["rollout_seconds"]
+      problem, truth.given, prediction, clock["rollout_seconds"]
     )
   }
 
@@ -232,7 +232,7 @@ def _train(settings, model, simulator, seed, directory):
   """Trains what has variables; returns facts for the submission."""
   validation = pipelines.load(
     settings.dataset, "validation", settings.data_dir
-  ).trajectory
+  ).given
   _build(simulator, validation)
   variables = getattr(model, "trainable_variables", ())
   facts = {
@@ -249,7 +249,7 @@ def _train(settings, model, simulator, seed, directory):
     return facts
   train_data = pipelines.load(
     settings.dataset, "train", settings.data_dir
-  ).trajectory
+  ).given
   return facts | training.train(
     model,
     settings.recipe,

@@ -6,8 +6,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from nbody_bench import plugins
 from nbody_bench.problems import Problem
-from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
+from nbody_bench.states import (
+  OF_SYSTEM,
+  Domain,
+  Particles,
+  State,
+  Trajectory,
+  map_arrays,
+)
 
 
 class Split(NamedTuple):
@@ -17,11 +25,47 @@ class Split(NamedTuple):
     trajectory_id: `[B]`.
     trajectory: `[B, T, N, D]` float64.
     label_error: `[B, T]`, see `simulation.GroundTruth`.
+    withheld: fields of `Particles` that models are not told.
+    history: states `[B, K, N, D]` up to frame 0, or None.
   """
 
   trajectory_id: np.ndarray
   trajectory: Trajectory
   label_error: np.ndarray
+  withheld: tuple[str, ...] = ()
+  history: State | None = None
+
+  @property
+  def given(self) -> Trajectory:
+    """The trajectories as a model may see them.
+
+    Withheld masses and charges are 1, withheld constants None; the history is
+    with the particles.
+    """
+    particles = self.trajectory.particles
+    hidden = {
+      f: None if f in OF_SYSTEM else np.ones_like(particles.mass)
+      for f in self.withheld
+    }
+    return self.trajectory._replace(
+      particles=particles._replace(history=self.history, **hidden)
+    )
+
+  def after(self, num_context_frames: int) -> "Split":
+    """Returns the split from the last context frame on, the others as history.
+
+    Args:
+      num_context_frames: 1 or more; with 1 the initial state is all that is
+        given, and the split is returned as it is.
+    """
+    if num_context_frames == 1:
+      return self
+    first = num_context_frames - 1
+    return self._replace(
+      trajectory=self.trajectory.frames(first),
+      label_error=self.label_error[:, first:],
+      history=self.trajectory.frames(0, num_context_frames).state,
+    )
 
 
 def problem(dataset: str, data_dir: str | None) -> Problem:
@@ -37,11 +81,18 @@ def load(
 
   Args:
     dataset: `name/config`, prepared.
-    split: `train`, `validation` or `test`.
+    split: one of those that the data set has.
     data_dir: where TFDS keeps its data; None for its default.
     count: of trajectories; default all.
+
+  Raises:
+    ValueError: if there is no such split, listing those there are.
   """
   builder = tfds.builder(dataset, data_dir=data_dir)
+  if split not in builder.info.splits:
+    raise ValueError(
+      plugins.unknown(f"{dataset}'s splits", split, list(builder.info.splits))
+    )
   examples = list(
     tfds.as_numpy(builder.as_dataset(split=split).take(count or -1))
   )
@@ -55,10 +106,15 @@ def load(
   trajectory = Trajectory(
     examples[0]["time"],
     State(stack("position"), stack("velocity")),
-    Particles(mass=stack("mass"), charge=stack("charge")),
+    Particles(**{f: stack(f) for f in Particles._fields}),
     Domain(stack("box")),
   )
-  return Split(stack("trajectory_id"), trajectory, stack("label_error"))
+  return Split(
+    stack("trajectory_id"),
+    trajectory,
+    stack("label_error"),
+    tuple(builder.info.metadata["withheld"]),
+  )
 
 
 class WindowSampler:

@@ -1,6 +1,8 @@
 """Makes data sets that are not there yet."""
 
 import pathlib
+import shutil
+from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
@@ -8,15 +10,26 @@ from nbody_bench import plugins
 from nbody_bench.files import exclusive
 
 
-def prepare(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+def prepare(
+  dataset: str,
+  data_dir: str | None,
+  num_workers: int | None = None,
+  beam_options: Sequence[str] = (),
+) -> tfds.core.DatasetBuilder:
   """Returns the builder of a data set, generating what is missing.
 
   Args:
     dataset: `name/config`.
     data_dir: where TFDS keeps its data; None for its default.
+    num_workers: blocks of trajectories made at a time; None for one for each
+      processor.
+    beam_options: options of an Apache Beam pipeline such as
+      `runner=FlinkRunner`, which then makes the examples; empty to make them
+      here.
 
   Raises:
-    ValueError: for an unknown name or configuration, listing what there is.
+    ValueError: for an unknown name or configuration, listing what there is; if
+      Apache Beam is needed and missing.
   """
   name, _, config = dataset.partition("/")
   known = plugins.names("datasets")
@@ -32,8 +45,29 @@ def prepare(dataset: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
   tfds.disable_progress_bar()
   builder = tfds.builder(dataset, data_dir=data_dir)
   if not builder.is_prepared():
+    folder = pathlib.Path(builder.data_dir).parent
     # Two runs that miss the same data: one makes them, the other waits.
-    with exclusive(pathlib.Path(builder.data_dir).parent, wait=True):
+    with exclusive(folder, wait=True):
+      for broken in folder.glob("*.incomplete*"):
+        shutil.rmtree(broken)
       builder = tfds.builder(dataset, data_dir=data_dir)
-      builder.download_and_prepare()
+      builder.num_workers = num_workers
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+          beam_options=_pipeline_options(beam_options)
+        )
+      )
   return builder
+
+
+def _pipeline_options(flags):
+  if not flags:
+    return None
+  try:
+    from apache_beam.options import pipeline_options
+  except ImportError as error:
+    raise ValueError(
+      f"--beam_options need Apache Beam ({error}); "
+      'pip install "nbody_bench[beam]"'
+    ) from error
+  return pipeline_options.PipelineOptions(flags=[f"--{f}" for f in flags])

@@ -1,6 +1,7 @@
 """Generates data sets: `python -m nbody_bench.prepare --dataset=NAME/CONFIG`.
 
-What is there already is left as it is.
+What is there already is left as it is; a generation that was broken off goes on
+where it stopped.
 """
 
 import sys
@@ -24,17 +25,48 @@ def define(values, argv):
   flags.DEFINE_string(
     "data_dir", None, "where TFDS keeps its data", flag_values=values
   )
+  flags.DEFINE_integer(
+    "num_workers",
+    None,
+    "blocks of trajectories made at a time; default one for each processor",
+    lower_bound=1,
+    flag_values=values,
+  )
+  flags.DEFINE_multi_string(
+    "beam_options",
+    [],
+    "make the examples on Apache Beam with this option, such as "
+    "runner=FlinkRunner; repeat for more",
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    "validate",
+    False,
+    "read what is on disk and say what is wrong with it",
+    flag_values=values,
+  )
 
 
 def prepare(values, rest):
   """Runs the command."""
-  from nbody_bench import preparation
+  from nbody_bench import preparation, validation
 
   if rest:
     raise ValueError(f"arguments not understood: {' '.join(rest)}")
+  faults = 0
   for dataset in values.dataset:
-    builder = preparation.prepare(dataset, values.data_dir)
+    builder = preparation.prepare(
+      dataset, values.data_dir, values.num_workers, values.beam_options
+    )
     print(f"{builder.info.full_name} is in {builder.data_dir}")
+    if values.validate:
+      findings = validation.validate(builder)
+      for finding in findings:
+        print(finding)
+      faults += sum(f.severity == "error" for f in findings)
+      print(f"{builder.info.full_name}: {len(findings) or 'no'} findings")
+  if faults:
+    raise ValueError(f"{faults} errors in the data, listed above")
 
 
 def main(argv=None):

@@ -18,6 +18,8 @@ class Problem:
     time_step: time between frames.
     num_dims: D.
     statistics: see `statistics.compute`.
+    num_context_frames: given at once, the state to start from being the last;
+      see `Particles.history`.
   """
 
   dataset: str
@@ -25,6 +27,7 @@ class Problem:
   time_step: float
   num_dims: int
   statistics: Mapping[str, float]
+  num_context_frames: int = 1
 
   @classmethod
   def from_metadata(cls, dataset: str, metadata: Mapping[str, Any]):
@@ -33,7 +36,13 @@ class Problem:
     Raises:
       ValueError: naming the keys that the metadata lack.
     """
-    needed = ("system", "time_step", "num_dims", "statistics")
+    needed = (
+      "system",
+      "time_step",
+      "num_dims",
+      "statistics",
+      "num_context_frames",
+    )
     missing = [k for k in needed if k not in (metadata or {})]
     if missing:
       raise ValueError(
@@ -46,4 +55,5 @@ class Problem:
       time_step=metadata["time_step"],
       num_dims=metadata["num_dims"],
       statistics=dict(metadata["statistics"]),
+      num_context_frames=metadata["num_context_frames"],
     )

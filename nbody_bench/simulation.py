@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbody_bench import integrators, pair_sums
+from nbody_bench.solvers import Solver
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
 
@@ -14,10 +14,10 @@ class GroundTruth(NamedTuple):
   """Simulated trajectories.
 
   Attributes:
-    trajectory: `[B, T, N, D]`, frame 0 is the initial state.
-    label_error: `[B, T]`, the distance at each frame to a second run with half
-      the step: root mean square over particles and the 2 D phase-space
-      coordinates, positions by minimum image.
+    trajectory: `[B, T, N, D]`.
+    label_error: `[B, T]`, the distance at each frame to a second, finer run:
+      root mean square over particles and the 2 D phase-space coordinates,
+      positions by minimum image.
     energy: `[B, T]` total energy H.
     momentum: `[B, T, D]` total momentum.
   """
@@ -56,76 +56,52 @@ def simulate(
   particles: Particles,
   domain: Domain,
   *,
-  time_step: float,
-  num_frames: int,
-  num_substeps: int,
-  integrator: str = "leapfrog",
-  on_frame: Callable[[], None] = lambda: None,
+  times: np.ndarray,
+  solver: Solver,
+  check: Solver | None = None,
+  on_frame: Callable[[int], None] = lambda num_systems: None,
 ) -> GroundTruth:
-  """Integrates a batch of at most `pair_sums.NUM_LANES` systems.
+  """Integrates a batch of systems, and once more to see how well.
 
   Args:
     system: the law.
-    state: initial positions and velocities, `[B, N, D]`.
+    state: positions and velocities at time 0, `[B, N, D]`.
     particles: masses and source strengths, `[B, N]`.
     domain: box `[B, D]`.
-    time_step: time between frames.
-    num_frames: T, the initial one included.
-    num_substeps: equal steps between frames; the second run takes twice as
-      many.
-    integrator: a row of `integrators.INTEGRATORS`.
-    on_frame: called after each frame; may raise to stop the work.
+    times: `[T]`, of the frames; increasing, from 0 or later on.
+    solver: makes the trajectories.
+    check: makes the second run; default `solver.finer()`.
+    on_frame: called by both runs with the number of systems that reached one
+      more frame; may raise to stop the work.
 
   Returns:
     Trajectories with their label error.
-
-  Raises:
-    ValueError: if the batch is larger than `pair_sums.NUM_LANES`.
   """
-  batch = len(state.position)
-  if batch > pair_sums.NUM_LANES:
-    raise ValueError(
-      f"a block holds at most {pair_sums.NUM_LANES} systems, {batch} given; "
-      f"call once for each block"
-    )
-  method = integrators.INTEGRATORS[integrator]
-  mass = np.where(particles.mass > 0, particles.mass, 1)
-  strength = system.source_strength(particles)
-
-  def block():
-    return pair_sums.Lanes(
-      pair_sums.to_lanes(domain.wrap(state.position)),
-      pair_sums.to_lanes(state.velocity),
-      pair_sums.to_lanes(1 / mass),
-      pair_sums.to_lanes(strength),
-      pair_sums.to_lanes(domain.box),
-    )
-
-  def current(lanes):
-    return State(
-      np.moveaxis(lanes.position, -1, 0)[:batch].copy(),
-      np.moveaxis(lanes.velocity, -1, 0)[:batch].copy(),
-    )
-
-  coarse, fine = block(), block()
-  states, label_error = [current(coarse)], [np.zeros(batch)]
-  for _ in range(num_frames - 1):
-    pair_sums.advance(system, method, coarse, time_step, num_substeps)
-    pair_sums.advance(system, method, fine, time_step, 2 * num_substeps)
-    states.append(current(coarse))
-    label_error.append(
-      phase_space_distance(states[-1], current(fine), particles, domain)
-    )
-    on_frame()
-  trajectory = Trajectory(
-    time_step * np.arange(num_frames),
-    State(*(np.stack(x, 1) for x in zip(*states, strict=True))),
-    particles,
-    domain,
+  problem = (system, state, particles, domain, times, on_frame)
+  trajectory = Trajectory(times, solver.solve(*problem), particles, domain)
+  second = trajectory._replace(state=(check or solver.finer()).solve(*problem))
+  return measured(
+    system,
+    trajectory,
+    np.stack(
+      [
+        phase_space_distance(
+          trajectory.frame(t), second.frame(t), particles, domain
+        )
+        for t in range(len(times))
+      ],
+      1,
+    ),
   )
+
+
+def measured(
+  system: System, trajectory: Trajectory, label_error: np.ndarray
+) -> GroundTruth:
+  """Returns trajectories with their energy and momentum beside them."""
   return GroundTruth(
     trajectory,
-    np.stack(label_error, 1),
+    label_error,
     trajectory.at_each_frame(system.hamiltonian),
     trajectory.at_each_frame(system.momentum),
   )
@@ -136,19 +112,27 @@ def drifts(system: System, truth: GroundTruth) -> dict[str, np.ndarray]:
 
   Returns:
     `energy_drift`: |H(t) - H(0)| / (T(0) + |U(0)|). The denominator is not
-    H(0), which may be close to zero; `momentum_drift`: |P(t) - P(0)|, largest
-    component; `label_error`.
+    H(0), which may be close to zero; `label_error`; and where they are
+    conserved, `momentum_drift` and `angular_momentum_drift`: |P(t) - P(0)| and
+    |L(t) - L(0)|, largest component.
   """
-  first = truth.trajectory.frame(0)
-  kinetic = system.kinetic_energy(
-    first, truth.trajectory.particles, truth.trajectory.domain
-  )
+  trajectory = truth.trajectory
+  constants = (trajectory.particles, trajectory.domain)
+  kinetic = system.kinetic_energy(trajectory.frame(0), *constants)
   scale = kinetic + np.abs(truth.energy[:, 0] - kinetic)
-  return {
-    "energy_drift": np.max(np.abs(truth.energy - truth.energy[:, :1]), 1)
-    / scale,
-    "momentum_drift": np.max(
-      np.abs(truth.momentum - truth.momentum[:, :1]), (1, 2)
-    ),
+
+  def worst(values):
+    return np.max(np.abs(values - values[:, :1]), tuple(range(1, values.ndim)))
+
+  result = {
+    "energy_drift": worst(truth.energy) / scale,
     "label_error": np.max(truth.label_error, 1),
   }
+  if system.conserves_momentum:
+    result["momentum_drift"] = worst(truth.momentum)
+  is_open = np.isinf(trajectory.domain.box).all()
+  if is_open and "rotation" in system.symmetries:
+    spin = trajectory.at_each_frame(system.angular_momentum)
+    if spin.shape[-1]:
+      result["angular_momentum_drift"] = worst(spin)
+  return result

@@ -127,7 +127,7 @@ class ForceSimulator:
 
   Attributes:
     force: maps (state, particles, domain) to `[B, N, D]`.
-    integrator: a splitting.
+    integrator: a row of `integrators.INTEGRATORS`.
     num_substeps: equal integration steps between output times.
   """
 
@@ -146,21 +146,17 @@ class ForceSimulator:
     def acceleration(state):
       return self.force(state, particles, domain) / mass
 
-    def substep(state, pull, step):
-      position, velocity = state
-      # The last kick's force is the next step's first: one evaluation a drift.
-      for kick, drift in zip(
-        self.integrator.kicks, self.integrator.drifts, strict=False
-      ):
-        velocity += kick * step * pull
-        position = domain.wrap(position + drift * step * velocity)
-        pull = acceleration(State(position, velocity))
-      velocity += self.integrator.kicks[-1] * step * pull
-      return State(position, velocity), pull
-
     def advance(carry, time_step):
-      for _ in range(self.num_substeps):
-        carry = substep(*carry, time_step / self.num_substeps)
+      step = time_step / self.num_substeps
+      _, carry = tf.while_loop(
+        lambda i, _: i < self.num_substeps,
+        lambda i, carry: (
+          i + 1,
+          self.integrator.step(acceleration, domain, carry, step),
+        ),
+        (0, carry),
+        maximum_iterations=self.num_substeps,
+      )
       return carry
 
     start = (state, acceleration(state))

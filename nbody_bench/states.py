@@ -39,6 +39,11 @@ class Particles(NamedTuple):
     tag: `[B, N]` integers such as fixed / free, or None.
     mask: `[B, N]`, 1 for a particle and 0 for padding, or None if all are real.
     bonds: `[B, E, 2]` integer pairs of particles, or None.
+    coupling: `[B]`, of each system, or None where the law's own holds.
+    softening: `[B]`, likewise.
+    history: `State` `[B, K, N, D]` of the K frames up to time 0, that one
+      included, one time step of the data apart; None where nothing but the
+      initial state is given.
   """
 
   mass: Array
@@ -48,6 +53,13 @@ class Particles(NamedTuple):
   tag: Array | None = None
   mask: Array | None = None
   bonds: Array | None = None
+  coupling: Array | None = None
+  softening: Array | None = None
+  history: State | None = None
+
+
+# The fields of `Particles` that are one number for each system.
+OF_SYSTEM = ("coupling", "softening")
 
 
 class Domain(NamedTuple):

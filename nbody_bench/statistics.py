@@ -1,15 +1,18 @@
 """Statistics that models normalise with, stored in a data set's metadata."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nbody_bench.states import Trajectory
 
 
-def compute(trajectory: Trajectory) -> dict[str, float]:
+def compute(trajectories: Sequence[Trajectory]) -> dict[str, float]:
   """Returns statistics over all frames, particles and coordinates.
 
   Args:
-    trajectory: `[B, T, N, D]` NumPy arrays at equal time steps dt, no padding.
+    trajectories: each `[B, T, N, D]` NumPy arrays at equal time steps dt, no
+      padding.
 
   Returns:
     `velocity_std`: of one velocity component;
@@ -19,16 +22,23 @@ def compute(trajectory: Trajectory) -> dict[str, float]:
     Standard deviations about zero, as the equations of motion have no preferred
     direction.
   """
+  squares = [_mean_squares(t) for t in trajectories]
+  weights = [len(t.state.position) for t in trajectories]
+  return {
+    name: float(
+      np.sqrt(np.average([s[name] for s in squares], weights=weights))
+    )
+    for name in squares[0]
+  }
+
+
+def _mean_squares(trajectory):
   position, velocity = trajectory.state
   time_step = trajectory.time[1] - trajectory.time[0]
   moved = trajectory.domain.displacement(position[:, :-1], position[:, 1:])
   beyond_ballistic = moved - time_step * velocity[:, :-1]
   return {
-    "velocity_std": _rms(velocity),
-    "position_increment_std": _rms(beyond_ballistic),
-    "velocity_increment_std": _rms(np.diff(velocity, axis=1)),
+    "velocity_std": np.mean(velocity**2),
+    "position_increment_std": np.mean(beyond_ballistic**2),
+    "velocity_increment_std": np.mean(np.diff(velocity, axis=1) ** 2),
   }
-
-
-def _rms(x):
-  return float(np.sqrt(np.mean(np.square(x))))

@@ -1,13 +1,14 @@
-"""Systems: a pair law with its constants, and what it conserves.
+"""Systems: a pair law with its constants, outer fields, what is conserved.
 
-For particles i, j at minimum-image distance r with source strengths s (masses
-or charges), coupling k and softening eps,
+For particles i, j at minimum-image distance r with source strengths s (masses,
+charges or stiffnesses) and coupling k,
 
-  U = k sum_{i<j} s_i s_j phi(r^2)
-  F_i = k sum_{j != i} s_i s_j f(r^2) (q_i - q_j),   f = -2 dphi/d(r^2),
+  U = k sum_{i<j} s_i s_j phi(r^2) + sum_i (K |q_i|^2 / 2 - E . q_i)
+  F_i = k sum_{j != i} s_i s_j f(r^2) (q_i - q_j) - K q_i + E + s_i v_i x B,
 
-so that k < 0 attracts. Force and energy read the same constants: a softening
-that enters only one of them would make "energy drift" meaningless.
+with f = -2 dphi/d(r^2), so that k < 0 attracts where phi = 1/r. Force and
+energy read the same constants: a softening that enters only one of them would
+make "energy drift" meaningless.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ import numpy as np
 
 from nbody_bench import arrays
 from nbody_bench.arrays import Array
+from nbody_bench.bodies import Bodies
 from nbody_bench.states import Domain, Particles, State
 
 
@@ -26,20 +28,41 @@ class PairLaw:
   """A central pair law, in operators that NumPy, TensorFlow and Numba share.
 
   Attributes:
-    potential: `phi(squared_distance, softening)`.
-    force: `f(squared_distance, softening)`, force over distance.
+    potential: `phi(squared_distance, length)`.
+    force: `f(squared_distance, length)`, force over distance.
+    length: the field of `System` that is the second argument.
   """
 
-  potential: Callable[[Array, float], Array]
-  force: Callable[[Array, float], Array]
+  potential: Callable[[Array, Array], Array]
+  force: Callable[[Array, Array], Array]
+  length: str
 
 
-# Plummer softening: phi = 1 / sqrt(r^2 + eps^2). In two dimensions too the
-# published systems use the three-dimensional 1/r^2 force.
 LAWS: Mapping[str, PairLaw] = {
+  # phi = 1 / sqrt(r^2 + eps^2). In two dimensions too the published systems
+  # use the three-dimensional 1/r^2 force.
   "plummer": PairLaw(
     potential=lambda r2, eps: (r2 + eps * eps) ** -0.5,
     force=lambda r2, eps: (r2 + eps * eps) ** -1.5,
+    length="softening",
+  ),
+  # phi = r^2 / 2: springs without rest length, smooth where bodies meet. The
+  # zero-sized terms give the result the shape of the distances.
+  "harmonic": PairLaw(
+    potential=lambda r2, rest: 0.5 * r2 + 0.0 * rest,
+    force=lambda r2, rest: 0.0 * (r2 + rest) - 1.0,
+    length="rest_length",
+  ),
+  # phi = (r - l)^2 / 2 and (r - l)^4 / 2.
+  "spring": PairLaw(
+    potential=lambda r2, rest: 0.5 * (r2**0.5 - rest) ** 2,
+    force=lambda r2, rest: rest * r2**-0.5 - 1.0,
+    length="rest_length",
+  ),
+  "quartic_spring": PairLaw(
+    potential=lambda r2, rest: 0.5 * (r2**0.5 - rest) ** 4,
+    force=lambda r2, rest: 2.0 * (r2**0.5 - rest) ** 3 * -(r2**-0.5),
+    length="rest_length",
   ),
 }
 
@@ -49,13 +72,18 @@ class System:
   """A pair law with constants; a `ForceModel`.
 
   NumPy arrays are summed by compiled loops in float64, tensors by broadcasting
-  in their own type (differentiable, XLA).
+  in their own type (differentiable, XLA). Where `Particles` carry a `coupling`
+  or `softening` of their own, those hold instead of the fields here.
 
   Attributes:
     law: a row of `LAWS`.
-    coupling: k above; negative attracts.
-    softening: eps above, a length.
-    source: the field of `Particles` that is the source strength.
+    coupling: k above.
+    softening: eps of the law, a length.
+    source: the field of `Particles` that is the source strength s.
+    rest_length: l of a spring.
+    field: E above, `D` numbers, the same force on every particle; or empty.
+    magnetic_field: B above, 3 numbers, for D = 3; or empty.
+    trap: K above, a spring from each particle to the origin.
 
   Two bodies at distance 1 under gravity with G = 2 and softening 0.2:
 
@@ -68,8 +96,12 @@ class System:
 
   law: str
   coupling: float
-  softening: float
+  softening: float = 0.0
   source: str = "mass"
+  rest_length: float = 0.0
+  field: tuple[float, ...] = ()
+  magnetic_field: tuple[float, ...] = ()
+  trap: float = 0.0
 
   def __post_init__(self):
     if self.law not in LAWS:
@@ -78,10 +110,88 @@ class System:
       raise ValueError(
         f"source {self.source!r} is not one of {Particles._fields}"
       )
+    for name in {"softening", "rest_length"} - {LAWS[self.law].length}:
+      if getattr(self, name):
+        raise ValueError(
+          f"{name} is {getattr(self, name)}, but the law {self.law!r} reads "
+          f"{LAWS[self.law].length} instead"
+        )
+    for name in ("field", "magnetic_field"):
+      # JSON knows only lists.
+      object.__setattr__(self, name, tuple(getattr(self, name)))
+    if len(self.magnetic_field) not in (0, 3):
+      raise ValueError(
+        f"magnetic_field {self.magnetic_field} must have 3 components"
+      )
 
   def to_dict(self) -> dict[str, Any]:
     """Returns the fields as plain data; `System(**d)` restores the system."""
-    return dataclasses.asdict(self)
+    return {
+      k: list(v) if isinstance(v, tuple) else v
+      for k, v in dataclasses.asdict(self).items()
+    }
+
+  @property
+  def symmetries(self) -> tuple[str, ...]:
+    """What maps solutions to solutions in open space, beside shifts in time.
+
+    Of `translation`, `boost`, `rotation`, `reflection`. A periodic box leaves
+    of the rotations those by a quarter turn.
+    """
+    if any(self.magnetic_field):
+      return ("translation",)
+    if any(self.field):
+      return ("translation", "boost")
+    if self.trap:
+      return ("rotation", "reflection")
+    return ("translation", "boost", "rotation", "reflection")
+
+  @property
+  def conserves_momentum(self) -> bool:
+    """Whether sum m v stays as it is: pair forces alone."""
+    return self.symmetries == (
+      "translation",
+      "boost",
+      "rotation",
+      "reflection",
+    )
+
+  def bodies(
+    self, state: State, particles: Particles, domain: Domain
+  ) -> Bodies:
+    """Returns NumPy arguments as the compiled loops want them."""
+    batch, _, num_dims = state.position.shape
+    strength = self.source_strength(particles)
+    inverse_mass = 1 / safe_mass(particles)[..., 0]
+    if particles.mask is not None:
+      inverse_mass = inverse_mass * particles.mask
+
+    def constant(value, shape):
+      return np.ascontiguousarray(
+        np.broadcast_to(np.asarray(value, np.float64), shape)
+      )
+
+    return Bodies(
+      np.array(state.position, np.float64),
+      np.array(state.velocity, np.float64),
+      constant(inverse_mass, strength.shape),
+      constant(strength, strength.shape),
+      constant(domain.box, (batch, num_dims)),
+      constant(self._coupling(particles), (batch,)),
+      constant(self._length(particles), (batch,)),
+      constant(self.field or 0.0, (num_dims,)),
+      constant(self.magnetic_field or 0.0, (3,)),
+      float(self.trap),
+    )
+
+  def _coupling(self, particles):
+    given = particles.coupling
+    return self.coupling if given is None else given
+
+  def _length(self, particles):
+    name = LAWS[self.law].length
+    given = particles.softening if name == "softening" else None
+    return getattr(self, name) if given is None else given
 
   def source_strength(self, particles: Particles) -> Array:
     """Returns s `[B, N]`, zero for padding.
@@ -99,16 +209,34 @@ class System:
 
   def force(self, state: State, particles: Particles, domain: Domain) -> Array:
     """Returns the force on each particle, `[B, N, D]`."""
-    strength = self.source_strength(particles)
+    xp = arrays.namespace(state.position)
     if isinstance(state.position, np.ndarray):
       from nbody_bench import pair_sums
 
-      return pair_sums.forces(self, state.position, strength, domain.box)
-    displacement, weight, squared = self._pairs(state, strength, domain)
-    factor = weight * LAWS[self.law].force(squared, self.softening)
-    return arrays.namespace(displacement).sum(
-      factor[..., None] * displacement, -2
-    )
+      force = pair_sums.forces(self.law, self.bodies(state, particles, domain))
+    else:
+      displacement, weight, squared, length = self._pairs(
+        state, particles, domain
+      )
+      factor = weight * LAWS[self.law].force(squared, length)
+      force = xp.sum(factor[..., None] * displacement, -2)
+    real = 1 if particles.mask is None else particles.mask[..., None]
+    if self.trap:
+      force = force - self.trap * state.position * real
+    if self.field:
+      force = force + real * xp.like(self.field, force)
+    if self.magnetic_field:
+      v, b = state.velocity, self.magnetic_field
+      turned = xp.stack(
+        [
+          v[..., 1] * b[2] - v[..., 2] * b[1],
+          v[..., 2] * b[0] - v[..., 0] * b[2],
+          v[..., 0] * b[1] - v[..., 1] * b[0],
+        ],
+        -1,
+      )
+      force = force + self.source_strength(particles)[..., None] * turned
+    return force
 
   def acceleration(
     self, state: State, particles: Particles, domain: Domain
@@ -120,27 +248,43 @@ class System:
     self, state: State, particles: Particles, domain: Domain
   ) -> Array:
     """Returns U `[B]`, each pair once."""
-    strength = self.source_strength(particles)
+    xp = arrays.namespace(state.position)
     if isinstance(state.position, np.ndarray):
       from nbody_bench import pair_sums
 
-      return pair_sums.potentials(self, state.position, strength, domain.box)
-    _, weight, squared = self._pairs(state, strength, domain)
-    xp = arrays.namespace(state.position)
-    potential = LAWS[self.law].potential(squared, self.softening)
-    return 0.5 * xp.sum(weight * potential, (-1, -2))
+      energy = pair_sums.potentials(
+        self.law, self.bodies(state, particles, domain)
+      )
+    else:
+      _, weight, squared, length = self._pairs(state, particles, domain)
+      potential = LAWS[self.law].potential(squared, length)
+      energy = 0.5 * xp.sum(weight * potential, (-1, -2))
+    real = 1 if particles.mask is None else particles.mask
+    q = state.position
+    if self.trap:
+      energy = energy + 0.5 * self.trap * xp.sum(real * xp.sum(q * q, -1), -1)
+    if self.field:
+      along = xp.sum(q * xp.like(self.field, q), -1)
+      energy = energy - xp.sum(real * along, -1)
+    return energy
 
-  def _pairs(self, state, strength, domain):
+  def _pairs(self, state, particles, domain):
     import tensorflow as tf
 
+    def each(value):  # of a system, against [B, N, N]
+      return value if isinstance(value, float) else value[:, None, None]
+
     x = state.position
+    strength = self.source_strength(particles)
     displacement = domain.displacement(x[:, None, :, :], x[:, :, None, :])
     squared = tf.reduce_sum(displacement * displacement, -1)
-    weight = self.coupling * strength[:, :, None] * strength[:, None, :]
+    weight = strength[:, :, None] * strength[:, None, :]
+    weight *= each(self._coupling(particles))
     # No particle acts on itself. Its zero distance is replaced first: an
     # unsoftened law is infinite there and inf * 0 is NaN.
     itself = tf.eye(x.shape[1] or tf.shape(x)[1], dtype=x.dtype)
-    return displacement, weight * (1 - itself), squared + itself
+    length = each(self._length(particles))
+    return displacement, weight * (1 - itself), squared + itself, length
 
   def kinetic_energy(
     self, state: State, particles: Particles, domain: Domain

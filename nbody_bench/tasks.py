@@ -1,10 +1,13 @@
 """Tasks: what is predicted, how far, and how it is judged."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 
 import tensorflow_datasets as tfds
+
+from nbody_bench import plugins
 
 METRICS = (
   "rollout_rmse",
@@ -12,6 +15,14 @@ METRICS = (
   "momentum_error",
   "angular_momentum_error",
   "time_to_failure",
+)
+# Long after the start no prediction is right point by point: chaos. What can be
+# asked for is a state like those that the true system visits.
+LONG_METRICS = (
+  "energy_error",
+  "momentum_error",
+  "pair_distance_distribution",
+  "speed_distribution",
 )
 # One file of predictions stays below this, so that it can be sent around.
 _MAX_FILE_BYTES = 64 * 2**20
@@ -30,6 +41,7 @@ class Task:
     num_steps: horizon; every step is predicted and kept.
     report_steps: for which scores are given.
     metrics: names.
+    name: a key of `TASKS`.
   """
 
   dataset: str
@@ -39,31 +51,55 @@ class Task:
   num_steps: int
   report_steps: tuple[int, ...]
   metrics: tuple[str, ...] = METRICS
+  name: str = "rollout"
 
   @property
   def id(self) -> str:
     """Such as `nbody_gravity/n20/rollout200`."""
-    return f"{self.dataset}/rollout{self.num_steps}"
+    return f"{self.dataset}/{self.name}{self.num_steps}"
 
 
-def rollout(
-  dataset: str, data_dir: str | None, report_steps: tuple[int, ...] = ()
+# Split and metrics of each task.
+_KINDS = {
+  "rollout": ("test", METRICS),
+  "long": ("test_long", LONG_METRICS),
+  "unseen_n": ("test_unseen_n", METRICS),
+  "symmetry": ("test_symmetry", METRICS),
+  "energetic": ("test_energetic", METRICS),
+}
+
+
+def make(
+  name: str,
+  dataset: str,
+  data_dir: str | None,
+  report_steps: tuple[int, ...] = (),
 ) -> Task:
-  """Returns the roll-out task of a prepared data set.
+  """Returns a task of a prepared data set.
 
   Args:
+    name: a key of `TASKS`.
     dataset: `name/config`.
     data_dir: where TFDS keeps its data.
     report_steps: the longest is the horizon; default 20 and 200, as published,
-      or fewer where the trajectories are shorter.
+      or fewer where the trajectories are shorter; of `long`, all steps and a
+      fifth of them.
 
   Raises:
-    ValueError: if a step is not in the data.
+    ValueError: if the data set has no such split, or a step is not in the data.
   """
+  split, metrics = _KINDS[name]
   info = tfds.builder(dataset, data_dir=data_dir).info
-  longest = info.metadata["num_frames"] - 1
-  steps = tuple(sorted(set(report_steps))) or tuple(
-    sorted({min(20, longest), min(200, longest)})
+  if split not in info.splits:
+    raise ValueError(
+      f"task {name!r} cannot be done: "
+      + plugins.unknown(f"{dataset}'s splits", split, list(info.splits))
+    )
+  facts = info.metadata["splits"][split]
+  longest = facts["num_frames"] - info.metadata["num_context_frames"]
+  usual = (20, 200) if name != "long" else (max(1, longest // 5), longest)
+  steps = tuple(
+    sorted(set(report_steps) or {min(step, longest) for step in usual})
   )
   if steps[0] < 1 or steps[-1] > longest:
     raise ValueError(
@@ -71,18 +107,25 @@ def rollout(
       f"{dataset!r}; choose others with --rollout_steps"
     )
   bytes_each = (
-    steps[-1] * info.metadata["num_particles"] * info.metadata["num_dims"] * 8
+    steps[-1] * facts["num_particles"] * info.metadata["num_dims"] * 8
   )
   return Task(
+    name=name,
     dataset=dataset,
     version=str(info.version),
-    split="test",
+    split=split,
     num_trajectories=min(
-      info.splits["test"].num_examples, _MAX_FILE_BYTES // bytes_each
+      info.splits[split].num_examples, _MAX_FILE_BYTES // bytes_each
     ),
     num_steps=steps[-1],
     report_steps=steps,
+    metrics=metrics,
   )
+
+
+TASKS: Mapping[str, Callable[..., Task]] = {
+  name: functools.partial(make, name) for name in _KINDS
+}
 
 
 def from_id(task_id: str, data_dir: str | None) -> Task:
@@ -91,14 +134,16 @@ def from_id(task_id: str, data_dir: str | None) -> Task:
   Raises:
     ValueError: if the id is malformed.
   """
-  match = re.fullmatch(r"(\w+/\w+)/rollout([1-9]\d{0,5})", task_id)
+  match = re.fullmatch(
+    rf"(\w+/\w+)/({'|'.join(TASKS)})([1-9]\d{{0,5}})", task_id
+  )
   if not match:
     raise ValueError(
       f"{task_id!r} is no task; a task is named like "
       "'nbody_gravity/n20/rollout200'"
     )
-  horizon = int(match[2])
-  return rollout(match[1], data_dir, tuple({min(20, horizon), horizon}))
-
-
-TASKS: Mapping[str, Callable[..., Task]] = {"rollout": rollout}
+  horizon = int(match[3])
+  first = 20 if match[2] != "long" else max(1, horizon // 5)
+  return make(
+    match[2], match[1], data_dir, tuple({min(first, horizon), horizon})
+  )

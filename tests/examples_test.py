@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nbody_bench import plugins, run, simulators, testing, training
+from nbody_bench import plugins, run, simulators, tasks, testing, training
 from nbody_bench.recipes import Recipe
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
@@ -52,7 +52,7 @@ def test_an_example_trains_and_is_scored(
   first, last = losses(tmp_path)
   assert last < 0.9 * first
   scores = json.loads((tmp_path / "seed_0" / "scores.json").read_text())
-  assert sorted(scores["metrics"]) == plugins.names("metrics")
+  assert sorted(scores["metrics"]) == sorted(tasks.METRICS)
   assert 0 < scores["metrics"]["rollout_rmse"]["at"]["20"] < 1
   submission = json.loads((tmp_path / "submission/submission.json").read_text())
   assert submission["model_key"] == key

@@ -43,6 +43,9 @@ BY_HAND = {
   # Shifted by 1 the first particle is at 0: L = 0 + 2 = 2 against 0.
   "angular_momentum_error": (1.0, 1.0, 2 / 4),
   "time_to_failure": (2.0, 0.0, 0.0),
+  # The only distance 2 becomes 1; speeds 2 and 1 become 4 and 2.
+  "pair_distance_distribution": (1.0, 1.0, 1.0),
+  "speed_distribution": (2.0, 0.0, 1.5),
 }
 
 

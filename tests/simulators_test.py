@@ -5,6 +5,7 @@ import tensorflow as tf
 from nbody_bench import rollouts, simulation, simulators, testing
 from nbody_bench.integrators import INTEGRATORS
 from nbody_bench.simulators import ForceSimulator, StepSimulator
+from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import Domain, Particles, State
 
 
@@ -74,10 +75,8 @@ def test_tensor_integration_equals_the_compiled_loops(system, name):
   truth = simulation.simulate(
     system,
     *inputs,
-    time_step=0.02,
-    num_frames=6,
-    num_substeps=3,
-    integrator=name,
+    times=0.02 * np.arange(6),
+    solver=FixedSteps(3, name),
   )
   model = ForceSimulator(system.force, INTEGRATORS[name], num_substeps=3)
   tensors = (

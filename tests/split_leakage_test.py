@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from nbody_bench import pipelines, plugins, simulation, testing
-from nbody_bench.dataset_builder import SPLITS
+from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import State
 
 NAMES = plugins.names("datasets")
+# Beside these only `test_symmetry` holds twins, of `test`, on purpose.
+SPLITS = ("train", "validation", "test", "test_long", "test_energetic")
 
 
 def load(name, split, data_dir):
@@ -76,9 +78,8 @@ class Planted:
       state,
       particles,
       self.test.select(slice(0, 1)).domain,
-      time_step=self.train.time[1],
-      num_frames=num_frames,
-      num_substeps=64,
+      times=self.train.time[:num_frames],
+      solver=FixedSteps(64),
     ).trajectory
 
   def start(self, sample, frame):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from nbody_bench import equal_error, rollouts, simulation, testing, timing
 from nbody_bench.integrators import INTEGRATORS
 from nbody_bench.simulators import ForceSimulator, StepSimulator
+from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import State, Trajectory
 
 STEPS = 4
@@ -19,9 +20,8 @@ def truth(num_frames=STEPS + 1, num_particles=8):
   return simulation.simulate(
     testing.GRAVITY,
     *inputs,
-    time_step=0.01,
-    num_frames=num_frames,
-    num_substeps=8,
+    times=0.01 * np.arange(num_frames),
+    solver=FixedSteps(8),
   ).trajectory
 
 

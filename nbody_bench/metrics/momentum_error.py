@@ -1,4 +1,4 @@
-"""Relative error of the total momentum, which the true law conserves."""
+"""Relative error of the total momentum."""
 
 import numpy as np
 
@@ -6,13 +6,17 @@ from nbody_bench.metrics import Metric
 
 
 def relative_momentum_change(prediction, truth, system):
-  """Returns |P(prediction) - P(0)| / sum m |v(0)|, `[B, T]`."""
+  """Returns |P(prediction) - P(0)| / sum m |v(0)|, `[B, T]`.
+
+  Where the law does not conserve momentum (outer fields), the true momentum at
+  that time stands for P(0).
+  """
   momentum = prediction.at_each_frame(system.momentum)
   first = truth.frames(0, 1)
-  start = first.at_each_frame(system.momentum)
-  return np.linalg.norm(momentum - start, axis=-1) / first.at_each_frame(
-    _total_momentum_size
-  )
+  right = first if system.conserves_momentum else truth
+  return np.linalg.norm(
+    momentum - right.at_each_frame(system.momentum), axis=-1
+  ) / first.at_each_frame(_total_momentum_size)
 
 
 def _total_momentum_size(state, particles, domain):
@@ -26,7 +30,8 @@ METRIC = Metric(
   label="Momentum error",
   description=(
     "Mean over trajectories of |P(k) - P(0)| / sum m |v(0)| at step k, "
-    "P = sum m v."
+    "P = sum m v; "
+    "where an outer field acts, P(0) is the true P(k)."
   ),
   function=relative_momentum_change,
   cap=100.0,

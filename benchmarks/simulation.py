@@ -1,0 +1,214 @@
+"""What ground truth costs: pair forces against what the processor can do.
+
+  python benchmarks/simulation.py [--turns=15] [--seconds=0.1]
+
+All sides take turns; the ratio within each turn is what counts. Rates are of
+*ordered pairs*: N (N - 1) for each evaluation of the force on N particles, kicks
+and drifts included in its time.
+
+Every pair law here needs a square root and a division, which no processor does
+as fast as it multiplies, so a small compiled loop measures how many of the two
+together it does in a second:
+
+  * bound: one square root and one division for each ordered pair. Newton's
+    third law needs them for every other one, so that twice the bound can be
+    reached. Target: at least 0.8.
+  * strict: the same for each unordered pair. It cannot be passed: finding the
+    nearest image and adding up the forces would have to be free.
+
+REBOUND, if it is installed, integrates the same number of bodies in open space,
+which is less work than a periodic box. Target: at least 8 times its rate.
+
+At the end, two threads make trajectories, then one. Target: at least 1.8 times
+as fast with two, on two idle cores.
+"""
+
+import argparse
+import concurrent.futures
+import functools
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from nbody_bench import pair_sums
+from nbody_bench.bodies import Bodies
+from nbody_bench.integrators import INTEGRATORS
+
+_LAW, _SOFTENING = "plummer", 0.2
+_SIDE = 8.0
+_STEP = 1e-6  # so short that nothing moves while the clock runs
+_SIZES = (20, 100, 1000, 10_000)
+
+
+class _Side(NamedTuple):
+  """Something to time.
+
+  Attributes:
+    run: does a number of steps.
+    work: ordered pairs, or roots and divisions, in a step.
+  """
+
+  run: Callable[[int], None]
+  work: float
+
+
+def _bound() -> _Side:
+  values = np.ones(1024)  # 8 kB, well within the first cache
+
+  @numba.njit(fastmath=True)
+  def root_and_divide(values, count):
+    for _ in range(count):
+      for i in range(values.size):
+        values[i] = 1.0 / (values[i] * math.sqrt(values[i]))
+
+  return _Side(functools.partial(root_and_divide, values), values.size)
+
+
+def _bodies(num_particles: int, num_dims: int) -> Bodies:
+  """Returns as many random systems as a block holds."""
+  rng = np.random.default_rng(0)
+  shape = (pair_sums.block_size(num_particles), num_particles)
+  return Bodies(
+    position=rng.uniform(-_SIDE / 2, _SIDE / 2, (*shape, num_dims)),
+    velocity=rng.uniform(-1, 1, (*shape, num_dims)),
+    inverse_mass=np.ones(shape),
+    strength=np.ones(shape),
+    box=np.full((shape[0], num_dims), _SIDE),
+    coupling=np.full(shape[0], -2.0),
+    length=np.full(shape[0], _SOFTENING),
+    field=np.zeros(num_dims),
+    magnetic_field=np.zeros(3),
+    trap=0.0,
+  )
+
+
+def _ours(num_particles: int, num_dims: int) -> _Side:
+  bodies = _bodies(num_particles, num_dims)
+  block = pair_sums.Block(_LAW, bodies)
+
+  def run(count):
+    block.advance(INTEGRATORS["leapfrog"], _STEP * count, count)
+
+  num_systems = len(bodies.position)
+  return _Side(run, num_systems * num_particles * (num_particles - 1))
+
+
+def _rebound(num_particles: int) -> _Side | None:
+  try:
+    import rebound
+  except ImportError:
+    return None
+  bodies = _bodies(num_particles, 3)
+  simulation = rebound.Simulation()
+  simulation.integrator = "leapfrog"
+  simulation.gravity = "basic"
+  simulation.boundary = simulation.collision = "none"
+  simulation.G, simulation.softening, simulation.dt = 2.0, _SOFTENING, _STEP
+  for q, v in zip(bodies.position[0], bodies.velocity[0], strict=True):
+    simulation.add(m=1.0, x=q[0], y=q[1], z=q[2], vx=v[0], vy=v[1], vz=v[2])
+  return _Side(simulation.steps, num_particles * (num_particles - 1))
+
+
+def _rates(
+  sides: dict[str, _Side], turns: int, seconds: float
+) -> dict[str, np.ndarray]:
+  """Returns work a second of one core, `[turns]` for each side."""
+  counts = {}
+  for name, side in sides.items():
+    side.run(1)  # compiles
+    side.run(1)
+    began = time.process_time()
+    side.run(1)
+    spent = max(time.process_time() - began, 1e-6)
+    counts[name] = max(1, round(seconds / spent))
+  rates = {name: np.zeros(turns) for name in sides}
+  for turn in range(turns):
+    for name, side in sides.items():
+      # Of the process: another one on the same core is none of our business.
+      began = time.process_time()
+      side.run(counts[name])
+      spent = time.process_time() - began
+      rates[name][turn] = counts[name] * side.work / spent
+  return rates
+
+
+def _summary(values: np.ndarray, digits: int = 2) -> str:
+  """Returns the median and the middle half."""
+  low, median, high = np.percentile(values, (25, 50, 75))
+  return f"{median:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def dataset_time(num_particles: int, num_workers: int) -> float:
+  """Returns the seconds that several blocks of systems take.
+
+  Args:
+    num_particles: of each system.
+    num_workers: threads; the loops release the lock of the interpreter.
+  """
+  blocks = [pair_sums.Block(_LAW, _bodies(num_particles, 2)) for _ in range(8)]
+
+  def work(block):
+    block.advance(INTEGRATORS["leapfrog"], 500 * _STEP, 500)
+
+  with concurrent.futures.ThreadPoolExecutor(num_workers) as pool:
+    began = time.perf_counter()
+    list(pool.map(work, blocks))
+    return time.perf_counter() - began
+
+
+def main() -> None:
+  """Prints the tables."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--turns", type=int, default=15)
+  parser.add_argument(
+    "--seconds", type=float, default=0.1, help="of each side in one turn"
+  )
+  options = parser.parse_args()
+  sides = {"bound": _bound()}
+  for num_dims in (2, 3):
+    for n in _SIZES:
+      sides[f"{num_dims}-D, N = {n}"] = _ours(n, num_dims)
+  for n in (100, 1000):
+    side = _rebound(n)
+    if side is not None:
+      sides[f"REBOUND, N = {n}"] = side
+  rates = _rates(sides, options.turns, options.seconds)
+
+  print("medians (middle half); rates in 1e9 ordered pairs a second, one core")
+  print(f"square roots with divisions: {_summary(rates['bound'] / 1e9)}")
+  print(f"{'':18}{'rate':20}{'/ bound':20}/ strict")
+  for name in list(rates)[1:]:
+    ratio = rates[name] / rates["bound"]
+    print(
+      f"{name:18}{_summary(rates[name] / 1e9, 3):20}"
+      f"{_summary(ratio):20}{_summary(ratio / 2)}"
+    )
+  for n in (100, 1000):
+    other = rates.get(f"REBOUND, N = {n}")
+    against = (
+      "REBOUND is not installed"
+      if other is None
+      else f"{_summary(rates[f'3-D, N = {n}'] / other, 1)} times REBOUND"
+    )
+    print(f"3-D, N = {n}: {against}")
+
+  for n in (20, 1000):
+    speedup = [
+      dataset_time(n, 1) / dataset_time(n, 2) for _ in range(options.turns)
+    ]
+    print(
+      f"2-D, N = {n}: {_summary(np.array(speedup))} times as fast with two "
+      f"threads ({os.cpu_count()} cores, load {os.getloadavg()[0]:.1f})",
+      flush=True,
+    )
+
+
+if __name__ == "__main__":
+  main()

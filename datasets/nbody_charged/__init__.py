@@ -1,0 +1,1 @@
+"""Charged bodies in open space."""

@@ -1,0 +1,1 @@
+"""Constants to be found out from context."""

@@ -1,0 +1,176 @@
+"""The same bytes whoever makes a data set, however often it is broken off."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from nbody_bench import generation, pair_sums, plugins, preparation, signals
+from nbody_bench.dataset_builder import sizes
+from nbody_bench.files import sha256
+
+SPRING = "nbody_spring/three_linear"  # 240 trajectories, a second
+
+
+def hashes(data_dir, dataset=SPRING):
+  """Returns the SHA-256 of each file of a prepared data set but its facts."""
+  builder = tfds.builder(dataset, data_dir=data_dir)
+  files = sorted(pathlib.Path(builder.data_dir).glob("*tfrecord*"))
+  assert len(files) == len(builder.info.splits)
+  return {f.name: sha256(f) for f in files} | {
+    "metadata": dict(builder.info.metadata)
+  }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("undisturbed")
+  preparation.prepare(SPRING, str(folder))
+  return hashes(folder)
+
+
+def test_one_worker_makes_the_same_bytes(undisturbed, tmp_path):
+  preparation.prepare(SPRING, str(tmp_path), num_workers=1)
+  assert hashes(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(
+  "mode",
+  ["in_memory", pytest.param("multi_processing", marks=pytest.mark.slow)],
+)
+def test_beam_makes_the_same_bytes(mode, undisturbed, tmp_path):
+  pytest.importorskip("apache_beam")
+  preparation.prepare(
+    SPRING,
+    str(tmp_path),
+    beam_options=[
+      "runner=FnApiRunner",
+      "direct_num_workers=2",
+      f"direct_running_mode={mode}",
+    ],
+  )
+  assert hashes(tmp_path) == undisturbed
+
+
+def test_beam_is_asked_for_by_name(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "apache_beam.options", None)
+  with pytest.raises(ValueError, match=r"pip install .nbody_bench\[beam\]"):
+    preparation.prepare(SPRING, str(tmp_path), beam_options=["runner=X"])
+
+
+def test_a_restart_uses_what_is_finished(undisturbed, tmp_path, monkeypatch):
+  builder_class = plugins.load("datasets", "nbody_spring").Builder
+  simulate = builder_class.simulate
+  made = []
+
+  def broken(self, split, indices, on_frame):
+    if len(made) == 3:
+      raise KeyboardInterrupt
+    made.append((split, indices))
+    return simulate(self, split, indices, on_frame)
+
+  monkeypatch.setattr(builder_class, "simulate", broken)
+  with pytest.raises(KeyboardInterrupt):
+    preparation.prepare(SPRING, str(tmp_path), num_workers=1)
+  folder = tmp_path / "nbody_spring" / "three_linear"
+  (kept,) = folder.glob(".finished-*")
+  assert len(list(kept.glob("*.npz"))) == 3
+  # One of them is damaged: it is made anew.
+  damaged = kept / "train-0.npz"
+  damaged.write_bytes(damaged.read_bytes()[:1000])
+
+  again = []
+
+  def counting(self, split, indices, on_frame):
+    again.append((split, indices))
+    return simulate(self, split, indices, on_frame)
+
+  monkeypatch.setattr(builder_class, "simulate", counting)
+  preparation.prepare(SPRING, str(tmp_path))
+  assert set(made) & set(again) == {("train", range(32))}
+  assert hashes(tmp_path) == undisturbed
+  assert sorted(f.name for f in folder.iterdir()) == [".lock", "1.0.0"]
+
+
+def test_blocks_of_another_setting_are_not_used(tmp_path):
+  builder_class = plugins.load("datasets", "nbody_spring").Builder
+  stores = {
+    builder_class(config=name, data_dir=tmp_path)._store().folder
+    for name in ("five", "five_noisy", "three_linear", "six_linear")
+  }
+  assert len(stores) == 4
+
+
+def test_a_store_returns_what_it_got(tmp_path):
+  builder = plugins.load("datasets", "nbody_latent").Builder(
+    config="smoke", data_dir=tmp_path
+  )
+  block = generation.Block("train", range(3), 41)
+  truth = builder.simulate("train", block.indices)
+  store = generation.Store(tmp_path / "store")
+  assert store.load(block) is None
+  assert block not in store
+  store.save(block, truth)
+  assert block in store
+  found = store.load(block)
+  np.testing.assert_array_equal(
+    found.trajectory.particles.coupling, truth.trajectory.particles.coupling
+  )
+  for one, other in zip(
+    found.trajectory.state, truth.trajectory.state, strict=True
+  ):
+    assert one.tobytes() == other.tobytes()
+  assert found.energy.tobytes() == truth.energy.tobytes()
+
+
+def test_large_systems_are_made_one_by_one():
+  assert pair_sums.block_size(20) == pair_sums.NUM_LANES
+  assert pair_sums.block_size(1000) == 1
+  blocks = generation.blocks("train", 40, 5, 32)
+  assert [list(b.indices) for b in blocks] == [
+    list(range(32)),
+    list(range(32, 40)),
+  ]
+
+
+def test_sizes_of_extra_splits():
+  found = sizes(10, 5, 5, num_frames=21, extra=8, unseen_n=False)
+  assert found["test_long"] == (8, 101)
+  assert found["test_symmetry"] == (5, 21)
+  assert "test_unseen_n" not in found
+  assert set(sizes(extra=0)) == {"train", "validation", "test"}
+
+
+def test_a_lost_signal_is_found(monkeypatch):
+  monkeypatch.setattr(signals, "_received", True)
+  with pytest.raises(KeyboardInterrupt):
+    generation.stop_if_requested()
+
+
+@pytest.mark.slow
+def test_a_killed_generation_ends_as_an_undisturbed_one(tmp_path):
+  dataset = "nbody_gravity/n3"
+  preparation.prepare(dataset, str(tmp_path / "undisturbed"))
+  folder = tmp_path / "killed"
+  command = [
+    *(sys.executable, "-m", "nbody_bench.prepare", f"--dataset={dataset}"),
+    f"--data_dir={folder}",
+  ]
+  for kill in range(3):
+    process = subprocess.Popen(
+      command, stderr=subprocess.DEVNULL, env=os.environ
+    )
+    while len(list(folder.glob("**/*.npz"))) < 8 * (kill + 1):
+      assert process.poll() is None
+      time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(folder.glob("**/1.1.0"))
+  subprocess.run(command, check=True)
+  assert hashes(folder, dataset) == hashes(tmp_path / "undisturbed", dataset)
