@@ -94,13 +94,19 @@ _MEANINGS = {
 }
 
 
-def describe(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
+def describe(
+  builder: tfds.core.DatasetBuilder,
+  creator: str = "The nbody_bench authors",
+  license_url: str = LICENSE,
+) -> dict[str, Any]:
   """Returns the Croissant description of a prepared data set, as plain data.
 
   Reads every record file once, for its SHA-256.
 
   Args:
     builder: of a data set that is prepared.
+    creator: who made it; of data of your own, you.
+    license_url: of the licence that they are under.
 
   Raises:
     ValueError: if it is not prepared.
@@ -119,9 +125,9 @@ def describe(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
     "name": "_".join([name, *config]),
     "description": _description(info),
     "version": str(info.version),
-    "license": LICENSE,
+    "license": license_url,
     **({"citeAs": info.citation} if info.citation else {}),
-    "creator": {"@type": "Organization", "name": "The nbody_bench authors"},
+    "creator": {"@type": "Organization", "name": creator},
     "keywords": ["n-body simulation", "learned simulators", "trajectories"],
     # Generated where it is used: the day it was made is the only one there is.
     "dateCreated": day,

@@ -222,7 +222,7 @@ def windows(
 def _path(stated, system, length, count, constants):
   problem = _uniform(stated.state(len(stated.position)), dict(constants))
   times = length * np.arange(count)
-  return solvers.AdaptiveSteps(1e-13).solve(
+  return solvers.AdaptiveSteps().solve(
     system, *problem, times, lambda num_systems: None
   )
 

@@ -52,7 +52,7 @@ def inspect(values, rest):
       f"{' '.join(rest) or 'none'}"
     )
   builder = _builder(rest[0], values.data_dir)
-  validation.require_prepared(builder)
+  _check_structure(validation.structure(builder))
   _check_choice(builder, values.split, values.trajectory)
   for lines in (_card(builder), _on_disk(builder), _measured(builder)):
     print(*lines, sep="\n", end="\n\n")
@@ -86,6 +86,15 @@ def _builder(dataset, data_dir):
   return tfds.builder(dataset, data_dir=data_dir)
 
 
+def _check_structure(findings):
+  faults = [f for f in findings if f.severity == "error"]
+  if faults:
+    raise ValueError(
+      f"{faults[0].where}: {faults[0].message} ({len(faults)} errors; "
+      "python -m nbody_bench.prepare --validate lists them)"
+    )
+
+
 def _check_choice(builder, split, trajectory):
   splits = list(builder.info.splits)
   if split not in splits:
@@ -107,7 +116,8 @@ def _card(builder) -> Iterator[str]:
   equation = re.search(r"\*\*Equation.*?(?=\n\n\*\*|\n#|\Z)", text, re.DOTALL)
   if equation:
     yield f"\n{equation[0].strip()}\n"
-  card = pathlib.Path(type(builder).pkg_dir_path) / "README.md"
+  card = pathlib.Path(sys.modules[type(builder).__module__].__file__ or "")
+  card = card.with_name("README.md")
   yield f"card: {card}" if card.exists() else f"no card: {card} is not there"
 
 
@@ -119,8 +129,9 @@ def _on_disk(builder) -> Iterator[str]:
   yield f"on disk     {info.dataset_size / 1e6:.1f} MB in {builder.data_dir}"
   system = {k: v for k, v in metadata["system"].items() if v}
   yield f"law         {_named(system, 'law')}"
-  yield f"solver      {_named(metadata['solver'], 'name')}"
-  yield f"checked by  {_named(metadata['check'], 'name')}"
+  for key, label in (("solver", "solver    "), ("check", "checked by")):
+    if key in metadata:
+      yield f"{label}  {_named(metadata[key], 'name')}"
   yield (
     f"time        steps of {metadata['time_step']:g} from "
     f"{metadata['first_time']:g}"
@@ -161,7 +172,7 @@ def _measured(builder) -> Iterator[str]:
   from nbody_bench import tables
 
   metadata = builder.info.metadata
-  splits = {k: _drifts(builder, k) for k in builder.info.splits}
+  measured = {k: _drifts(builder, k) for k in builder.info.splits}
   names = {k: k.replace("_", " ") for k in _CONSERVED}
   names["last_error"] = "label error, last frame"
   names["label_error"] = "label error, worst frame"
@@ -169,7 +180,7 @@ def _measured(builder) -> Iterator[str]:
   for key, label in names.items():
     bound = metadata.get(f"max_{key.replace('last', 'label')}")
     stated = "none" if bound is None else f"{bound:g}"
-    kept = {k: v[key] for k, v in splits.items() if key in v}
+    kept = {k: v[key] for k, v in measured.items() if key in v}
     if not kept:
       rows.append([label, "not conserved", "", "", ""])
       continue
@@ -182,9 +193,9 @@ def _measured(builder) -> Iterator[str]:
         [f"  {split}", *(f"{x:.1e}" for x in numbers), "none" * exempt]
       )
   yield tables.align(rows)
-  for split, values in splits.items():
+  for split, drifts in measured.items():
     count = builder.info.splits[split].num_examples
-    if (read := len(values["label_error"])) < count:
+    if (read := len(drifts["label_error"])) < count:
       yield f"{split}: measured on the first {read} of {count} trajectories"
   if metadata["noise"]:
     yield "train: energy and momentum are those before noise was added"
@@ -280,11 +291,11 @@ def _draw_space(axes, trajectory):
     axes.set(xlabel="x", ylabel="y", aspect="equal", adjustable="datalim")
     title += ", dots: last frame"
     if num_dims == 3:
-      title = f"{title}; seen along z"
+      title = f"{title}; projection on x and y"
   if np.isfinite(box[:2]).all():
     title += "; dashed: periodic box"
     _draw_box(axes, box, trajectory.time)
-  if trajectory.particles.charge is not None:
+  if _has_both_signs(trajectory.particles):
     title += "\nred: positive charge, blue: negative"
   axes.set_title(title, fontsize=10)
 
@@ -300,8 +311,14 @@ def _draw_box(axes, box, time):
   axes.plot([-a, a, a, -a, -a], [-b, -b, b, b, -b], "k--", linewidth=0.8)
 
 
+def _has_both_signs(particles):
+  return (
+    particles.charge is not None and len(np.unique(particles.charge > 0)) > 1
+  )
+
+
 def _colours(particles, shown):
-  if particles.charge is not None:
+  if _has_both_signs(particles):
     charge = particles.charge[0, shown]
     return np.where(charge > 0, "#c0392b", "#2464a8")
   import matplotlib
@@ -320,8 +337,7 @@ def _draw_energy(axes, system, truth):
   ):
     axes.plot(trajectory.time, values, label=name, linewidth=1.4)
   axes.set(xlabel="time", ylabel="energy")
-  axes.set_title("energy", fontsize=10)
-  axes.legend(fontsize=8)
+  _legend(axes)
 
 
 def _draw_momentum(axes, truth):
@@ -334,20 +350,23 @@ def _draw_momentum(axes, truth):
     around = max(size, 1e-9)
     axes.set_ylim(-1.5 * around, 1.5 * around)
   axes.set(xlabel="time", ylabel="total momentum")
-  axes.set_title("momentum", fontsize=10)
-  axes.legend(fontsize=8)
+  _legend(axes)
 
 
 def _draw_distances(axes, trajectory):
-  num_particles = trajectory.state.position.shape[2]
+  batch, _, num_particles, _ = trajectory.state.position.shape
   what = "distance of pairs" if num_particles > 1 else "distance from origin"
-  found: dict[str, np.ndarray] = {
-    "first frame": _distances(trajectory, 0),
-    "last frame": _distances(trajectory, -1),
+  chosen = _some(num_particles, _BOXED_PARTICLES)
+  num_pairs = len(chosen) * (len(chosen) - 1) // 2
+  count = min(batch, max(1, _MAX_PAIRS // max(1, num_pairs)))
+  some = trajectory.select(slice(0, count))
+  found = {
+    "first frame": _distances(some.frame(0).position[:, chosen], some.domain),
+    "last frame": _distances(some.frame(-1).position[:, chosen], some.domain),
   }
   # A few bodies that were thrown out would flatten the rest.
-  num_bins = 40 if len(found["first frame"]) > 2000 else 20
   top = max(np.quantile(x, 0.995) for x in found.values())
+  num_bins = 40 if len(found["first frame"]) > 2000 else 20
   for name, values in found.items():
     axes.hist(
       values,
@@ -357,21 +376,14 @@ def _draw_distances(axes, trajectory):
       linewidth=1.4,
       label=name,
     )
-  axes.set(xlabel=what, ylabel="density")
-  axes.set_title(f"{what}, all trajectories read", fontsize=10)
-  axes.legend(fontsize=8)
+  axes.set(xlabel=what, ylabel=f"density, {count} trajectories")
+  _legend(axes)
 
 
-def _distances(trajectory, frame):
-  position = trajectory.frame(frame).position
-  chosen = _some(position.shape[1], _BOXED_PARTICLES)
-  position = position[:, chosen]
-  if len(chosen) == 1:
+def _distances(position, domain):
+  if position.shape[1] == 1:
     return np.linalg.norm(position, axis=-1).ravel()
-  first, second = np.triu_indices(len(chosen), 1)
-  count = max(1, _MAX_PAIRS // len(first))
-  position = position[:count]
-  domain = trajectory.domain._replace(box=trajectory.domain.box[:count])
+  first, second = np.triu_indices(position.shape[1], 1)
   apart = domain.displacement(position[:, first], position[:, second])
   return np.linalg.norm(apart, axis=-1).ravel()
 
@@ -389,9 +401,19 @@ def _draw_error(axes, time, errors, one, bound):
     axes.set_yscale("log")
   if bound is not None:
     axes.axhline(bound, color="0.4", linestyle="--", label="bound")
-  axes.set(xlabel="time", ylabel="label error")
-  axes.set_title(f"label error, {len(errors)} trajectories", fontsize=10)
-  axes.legend(fontsize=8)
+  axes.set(xlabel="time", ylabel=f"label error, {len(errors)} trajectories")
+  _legend(axes)
+
+
+def _legend(axes):
+  # Above, where it hides nothing.
+  axes.legend(
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1.0),
+    ncols=4,
+    fontsize=8,
+    frameon=False,
+  )
 
 
 def _some(total, most):

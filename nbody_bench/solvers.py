@@ -108,14 +108,22 @@ class AdaptiveSteps:
   Attributes:
     tolerance: relative and absolute, for each coordinate and step.
     integrator: a row of `integrators.INTEGRATORS` with error weights.
+    fewest: steps from one time to the next, at least.
   """
 
-  tolerance: float = 1e-11
+  tolerance: float = 1e-13
   integrator: str = "dop853"
+  fewest: int = 1
 
   def finer(self) -> Solver:
-    """Returns a hundredth of the tolerance, or what double precision holds."""
-    return dataclasses.replace(self, tolerance=max(self.tolerance / 100, 1e-14))
+    """Returns a hundredth of the tolerance.
+
+    And twice the fewest steps: where one step from frame to frame is good
+    enough for both, their difference would say that there is no error at all.
+    """
+    return dataclasses.replace(
+      self, tolerance=self.tolerance / 100, fewest=2 * self.fewest
+    )
 
   def solve(self, system, state, particles, domain, times, on_frame):
     """See `Solver`."""
@@ -136,6 +144,7 @@ class AdaptiveSteps:
         method,
         interval,
         tolerance=self.tolerance,
+        fewest=self.fewest,
         first_step=steps,
       )
 
@@ -182,7 +191,7 @@ class ExactSprings:
 
   def finer(self) -> Solver:
     """Returns an independent method: adaptive Runge-Kutta."""
-    return AdaptiveSteps(1e-13)
+    return AdaptiveSteps()
 
   def solve(self, system, state, particles, domain, times, on_frame):
     """See `Solver`."""

@@ -55,7 +55,7 @@ _BUILD_ON = "build on nbody_bench.dataset_builder.NBodyDatasetBuilder"
 # Stored and computed energies, and times, agree within these.
 _SAME = 1e-9
 _SAME_STEP = 1e-6
-# A median over fewer samples than this says nothing about a trajectory.
+# A median over fewer samples than this says nothing.
 _MIN_SAMPLES = 8
 # Typical differences larger than this part are not the frames' doing.
 _UNLIKE = 0.1
@@ -93,14 +93,19 @@ def validate(builder: tfds.core.DatasetBuilder) -> list[Finding]:
   Raises:
     ValueError: if it is not prepared.
   """
-  require_prepared(builder)
-  findings = [*_metadata(builder), *_features(builder), *_splits(builder)]
+  findings = structure(builder)
   if any(f.severity == "error" for f in findings):
     text = "were not looked at; mend the errors above first"
     return [*findings, Finding("warning", "the examples", text)]
   facts = _Facts.of(builder.info.metadata)
   with np.errstate(all="ignore"):
     return [*findings, *_Examination(builder, facts).findings()]
+
+
+def structure(builder: tfds.core.DatasetBuilder) -> list[Finding]:
+  """Returns what is wrong before an example is looked at; see `validate`."""
+  require_prepared(builder)
+  return [*_metadata(builder), *_features(builder), *_splits(builder)]
 
 
 def require_prepared(builder: tfds.core.DatasetBuilder) -> None:
@@ -599,8 +604,8 @@ def _label_errors(facts, batch):
     yield _Fault(
       int(row),
       0,
-      "label_error is 0 at every frame: it was not measured; store the "
-      "distance to a second, finer run (simulation.simulate does)",
+      "label_error is 0 at every frame: there was no second run, or it took "
+      "the same steps; store the distance to a run that is finer",
       "warning",
     )
 
@@ -874,7 +879,8 @@ class _Examination:
 
   def _duplicates(self):
     for (one, other), pairs in self._shared.items():
-      there, here = pairs[0]
+      # The same start is worse than an overlap later on.
+      there, here = min(pairs, key=lambda p: (p[0][2], p[1][2]) != (0, 0))
       others = f" (so have {len(pairs) - 1} more)" if len(pairs) > 1 else ""
       # Windows of one long trajectory may overlap, but only within a split.
       overlap = one == other and (there[2], here[2]) != (0, 0)

@@ -273,7 +273,7 @@ def test_a_broken_bound_stops_the_generation(bound, tmp_path, monkeypatch):
     r"the stated bound 1e-16; use a finer solver \(now FixedSteps\(num_sub",
   ):
     builder.download_and_prepare()
-  assert not list(tmp_path.glob("nbody_gravity/smoke/1.1.0"))
+  assert not list(tmp_path.glob("nbody_gravity/smoke/2.0.0"))
 
 
 def test_a_killed_generation_leaves_nothing_that_loads(tmp_path):
@@ -292,7 +292,7 @@ def test_a_killed_generation_leaves_nothing_that_loads(tmp_path):
   finally:
     process.send_signal(signal.SIGTERM)
   assert process.wait(timeout=60) == 130
-  assert not list(folder.glob("1.1.0"))
+  assert not list(folder.glob("2.0.0"))
   with pytest.raises(AssertionError, match="not find data"):
     tfds.load("nbody_gravity/n200", data_dir=tmp_path, download=False)
 
@@ -305,7 +305,7 @@ def test_a_signal_that_native_code_swallows_still_stops(tmp_path):
       os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
       builder.download_and_prepare()
-  assert not list(tmp_path.glob("nbody_gravity/smoke/1.1.0"))
+  assert not list(tmp_path.glob("nbody_gravity/smoke/2.0.0"))
   assert not signals.stop_requested()
 
 

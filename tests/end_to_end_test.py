@@ -399,4 +399,4 @@ def test_prepare_says_where_the_data_are(data_dir, capsys):
   assert (
     call(prepare.main, f"--dataset={DATASET}", f"--data_dir={data_dir}") == 0
   )
-  assert "nbody_gravity/smoke/1.1.0 is in" in capsys.readouterr().out
+  assert "nbody_gravity/smoke/2.0.0 is in" in capsys.readouterr().out

@@ -171,6 +171,6 @@ def test_a_killed_generation_ends_as_an_undisturbed_one(tmp_path):
       time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not list(folder.glob("**/1.1.0"))
+    assert not list(folder.glob("**/2.0.0"))
   subprocess.run(command, check=True)
   assert hashes(folder, dataset) == hashes(tmp_path / "undisturbed", dataset)

@@ -2,7 +2,11 @@
 
 import copy
 import functools
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -415,7 +419,7 @@ FAULTS = {
   ),
   "no label error": (
     no_label_error,
-    [r"warning: test trajectory 0: label_error is 0 at every frame: it was"],
+    [r"warning: test trajectory 0: label_error is 0 at every frame: there"],
   ),
   "bound on labels": (
     put("validation", 1, "label_error", 20, 0.5),
@@ -521,6 +525,15 @@ def test_twins_are_no_duplicates(data, found):
   assert "(so have 1 more)" in finding
 
 
+def test_the_same_start_counts_more_than_an_overlap(data, found):
+  overlapping(data, ("train", "train"))
+  data.splits["train"][3] = data.splits["train"][2] | {"trajectory_id": 3}
+  measure_statistics(data)
+  (finding,) = found()
+  assert finding.startswith("error: train trajectory 3: has at frame 0 the ")
+  assert "train trajectory 2 at frame 0 (so have 1 more)" in finding
+
+
 def test_frames_too_far_apart_are_said_to_be(data, found):
   for e in all_examples(data):
     for k in ("time", "position", "velocity", "energy", "momentum"):
@@ -589,3 +602,24 @@ def test_floats_of_a_tfrecord_are_too_short(data, tmp_path):
   builder.download_and_prepare()
   findings = [str(f) for f in validation.validate(builder)]
   assert any("position holds float32 numbers" in f for f in findings)
+
+
+@pytest.mark.parametrize(
+  "config", ["smoke", pytest.param("dust_smoke", marks=pytest.mark.slow)]
+)
+def test_a_system_of_ones_own(config, tmp_path):
+  """The worked example: own law, own fields, made and found without faults."""
+  root = pathlib.Path(__file__).parents[1]
+  result = subprocess.run(
+    [
+      *(sys.executable, "-m", "nbody_bench.prepare", "--validate"),
+      *(f"--dataset=ion_trap/{config}", f"--data_dir={tmp_path}"),
+    ],
+    cwd=root,
+    env=os.environ | {"NBODY_BENCH_PLUGINS": "examples/custom_system"},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+  assert f"ion_trap/{config}/1.0.0: no findings" in result.stdout

@@ -104,7 +104,7 @@ def _charged(
     time_step=0.1,
     first_time=0.1,
     splits=sizes(*counts, num_frames=49),
-    solver=AdaptiveSteps(1e-12),
+    solver=AdaptiveSteps(),
   )
 
 

@@ -42,9 +42,9 @@ def boxed(name: str, num_particles: int, **settings: Any) -> NBodyConfig:
 class Builder(dataset_builder.NBodyDatasetBuilder):
   """TFDS builder `nbody_coulomb`."""
 
-  VERSION = tfds.core.Version("1.1.0")
+  VERSION = tfds.core.Version("2.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {
-    "1.1.0": "Extra test splits, solver in the metadata.",
+    "2.0.0": "Extra test splits, solver in the metadata.",
     "1.0.0": "First release.",
   }
   BUILDER_CONFIGS: ClassVar[list[NBodyConfig]] = [

@@ -72,7 +72,7 @@ _FOUR_SPLITS = sizes(100, 20, 20, num_frames=20, extra=20)
 _PLANAR: dict[str, Any] = {
   "system": OPEN,
   "time_step": 0.1,
-  "solver": AdaptiveSteps(1e-12),
+  "solver": AdaptiveSteps(),
   "splits": _FOUR_SPLITS,
 }
 _WINDOWS = functools.partial(
@@ -87,9 +87,9 @@ _WINDOWS = functools.partial(
 class Builder(dataset_builder.NBodyDatasetBuilder):
   """TFDS builder `nbody_gravity`."""
 
-  VERSION = tfds.core.Version("1.1.0")
+  VERSION = tfds.core.Version("2.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {
-    "1.1.0": "More systems, extra test splits, solver in the metadata.",
+    "2.0.0": "More systems, extra test splits, solver in the metadata.",
     "1.0.0": "First release.",
   }
   BUILDER_CONFIGS: ClassVar[list[NBodyConfig]] = [
@@ -144,7 +144,7 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
       num_particles=2,
       time_step=20 / 49,
       splits=sizes(800, 100, 100, num_frames=50, unseen_n=False),
-      solver=AdaptiveSteps(1e-12),
+      solver=AdaptiveSteps(),
     ),
     NBodyConfig(
       name="three_body_orbits",
@@ -153,7 +153,7 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
       num_particles=3,
       time_step=5 / 19,
       splits=sizes(4000, 500, 500, num_frames=20, unseen_n=False),
-      solver=AdaptiveSteps(1e-12),
+      solver=AdaptiveSteps(),
     ),
     boxed(
       "smoke",

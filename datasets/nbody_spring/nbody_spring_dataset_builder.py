@@ -93,7 +93,7 @@ def _three(
     num_particles=num_particles,
     time_step=0.1,
     splits=splits,
-    solver=AdaptiveSteps(1e-12),
+    solver=AdaptiveSteps(),
     max_energy_drift=1e-9,
     max_label_error=1e-6,
   )

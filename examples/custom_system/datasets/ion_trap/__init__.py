@@ -1,0 +1,1 @@
+"""Charges in a trap."""
