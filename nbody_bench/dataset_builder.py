@@ -71,13 +71,13 @@ class Draw(NamedTuple):
     rng: of this trajectory alone.
     num_particles: N.
     split: of the data set.
-    index: of the trajectory in the split.
+    trajectory_id: its place in the split.
   """
 
   rng: np.random.Generator
   num_particles: int
   split: str = "train"
-  index: int = 0
+  trajectory_id: int = 0
 
 
 # Positions, velocities and constants of one system, a batch of 1.
@@ -164,6 +164,11 @@ class NBodyConfig(tfds.core.BuilderConfig):
   max_label_error: float | None = 1e-2
 
   def __post_init__(self):
+    if not self.system.symmetries:
+      # A twin would be the trajectory itself.
+      self.splits = {
+        k: v for k, v in self.splits.items() if k != "test_symmetry"
+      }
     unknown = set(self.splits) - set(SPLITS)
     if unknown:
       raise ValueError(
@@ -311,7 +316,9 @@ class NBodyDatasetBuilder(
     generate = self._generate_on_beam if on_beam else self._generate_examples
     return {split: generate(split) for split in config.splits}
 
-  def _blocks(self, split, count=None):
+  def blocks(
+    self, split: str, count: int | None = None
+  ) -> list[generation.Block]:
     """Returns the blocks of a split, or those of its first trajectories."""
     total, num_frames = self.builder_config.splits[split]
     size = pair_sums.block_size(self.builder_config.size(split))
@@ -321,7 +328,7 @@ class NBodyDatasetBuilder(
   def _made(self, split, count=None):
     return generation.in_order(
       lambda block, tick: self.simulate(block.split, block.indices, tick),
-      self._blocks(split, count),
+      self.blocks(split, count),
       self._store(),
       self.num_workers or os.cpu_count() or 1,
       f"{self.name}/{self.builder_config.name} {split}",
@@ -345,7 +352,7 @@ class NBodyDatasetBuilder(
     )
     work = [
       (block, keys[block.indices.start : block.indices.stop])
-      for block in self._blocks(split)
+      for block in self.blocks(split)
     ]
     # Without a reshuffle the blocks are fused with their list: one worker.
     return beam.Create(work) | beam.Reshuffle() | beam.FlatMap(self._beam_block)

@@ -179,7 +179,7 @@ def around(draw, *, stated: Stated, **constants: float) -> Initial:
     **constants: of all particles, such as `stiffness=1.0`.
   """
   exact = stated.state(draw.num_particles)
-  if draw.split in ("test", "test_unseen_n") and draw.index == 0:
+  if draw.split in ("test", "test_unseen_n") and draw.trajectory_id == 0:
     return _uniform(exact, constants)
   q, v = (x * (1 + 0.1 * draw.rng.uniform(-1, 1, x.shape)) for x in exact)
   return _uniform(State(q, v - v.mean(1, keepdims=True)), constants)
@@ -211,7 +211,7 @@ def windows(
   if draw.num_particles != len(stated.position):
     return around(draw, stated=stated, **constants)
   before = [split for split, _ in counts].index(draw.split)
-  place = sum(count for _, count in counts[:before]) + draw.index
+  place = sum(count for _, count in counts[:before]) + draw.trajectory_id
   total = sum(count for _, count in counts)
   _, particles, domain = _uniform(stated.state(draw.num_particles), constants)
   path = _path(stated, system, length, total, tuple(constants.items()))
@@ -287,7 +287,7 @@ def _drawn(draw, function, published):
     legacy = np.random.RandomState(draw.rng.integers(2**32))
     return function(legacy, draw.num_particles)
   before = sum(n for _, n in PUBLISHED_SETS[: names.index(draw.split)])
-  return _stream(function, draw.num_particles).draw(before + draw.index)
+  return _stream(function, draw.num_particles).draw(before + draw.trajectory_id)
 
 
 class _Stream:

@@ -93,13 +93,13 @@ def _kernel(law: str, num_dims: int) -> Callable:
   """Returns the loop for a row of `systems.LAWS`, compiled at first use."""
   pair_force = _jit(systems.LAWS[law].force)
 
-  # Plain loops over flat arrays: array expressions take Numba ten times as long
-  # to compile. y holds all positions, then all velocities.
+  # Plain loops over flat arrays: array expressions take Numba ten times as
+  # long to compile. y holds all positions, then all velocities.
   #
-  # The state is y + low, and a stage lies `moved` from it. Two bodies in a close
-  # encounter have almost the same coordinates: the difference of these is exact,
-  # that of their small movements is added to it, and no digit of the distance is
-  # lost.
+  # The state is y + low, and a stage lies `moved` from it. Two bodies in a
+  # close encounter have almost the same coordinates: the difference of these is
+  # exact, that of their small movements is added to it, and no digit of the
+  # distance is lost.
   @_jit
   def derive(bodies, b, y, low, moved, out):
     num_particles = bodies.position.shape[1]

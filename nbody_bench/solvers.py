@@ -79,12 +79,12 @@ class FixedSteps:
     bodies = system.bodies(state, particles, domain)
     if isinstance(method, RungeKutta):
 
-      def advance(interval):
+      def runge_kutta_steps(interval):
         runge_kutta.advance(
           system.law, bodies, method, interval, num_substeps=self.num_substeps
         )
 
-      return _collect(bodies, advance, times, on_frame)
+      return _collect(bodies, runge_kutta_steps, times, on_frame)
     size = pair_sums.block_size(state.position.shape[1])
     parts = []
     for start in range(0, len(state.position), size):

@@ -12,7 +12,7 @@ make "energy drift" meaningless.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class PairLaw:
   length: str
 
 
-LAWS: Mapping[str, PairLaw] = {
+LAWS: dict[str, PairLaw] = {
   # phi = 1 / sqrt(r^2 + eps^2). In two dimensions too the published systems
   # use the three-dimensional 1/r^2 force.
   "plummer": PairLaw(
@@ -65,6 +65,8 @@ LAWS: Mapping[str, PairLaw] = {
     length="rest_length",
   ),
 }
+
+SYMMETRIES = ("translation", "boost", "rotation", "reflection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,26 +137,22 @@ class System:
   def symmetries(self) -> tuple[str, ...]:
     """What maps solutions to solutions in open space, beside shifts in time.
 
-    Of `translation`, `boost`, `rotation`, `reflection`. A periodic box leaves
-    of the rotations those by a quarter turn.
+    Of `SYMMETRIES`. A periodic box leaves of the rotations those by a quarter
+    turn.
     """
-    if any(self.magnetic_field):
-      return ("translation",)
-    if any(self.field):
-      return ("translation", "boost")
+    broken = set()
     if self.trap:
-      return ("rotation", "reflection")
-    return ("translation", "boost", "rotation", "reflection")
+      broken |= {"translation", "boost"}
+    if any(self.field):
+      broken |= {"rotation", "reflection"}
+    if any(self.magnetic_field):
+      broken |= {"boost", "rotation", "reflection"}
+    return tuple(s for s in SYMMETRIES if s not in broken)
 
   @property
   def conserves_momentum(self) -> bool:
     """Whether sum m v stays as it is: pair forces alone."""
-    return self.symmetries == (
-      "translation",
-      "boost",
-      "rotation",
-      "reflection",
-    )
+    return self.symmetries == SYMMETRIES
 
   def bodies(
     self, state: State, particles: Particles, domain: Domain

@@ -20,7 +20,7 @@ from nbody_bench.systems import PairLaw, System
 # A law of one's own: phi = exp(-r / l) / r and f = -2 dphi/d(r^2), in operators
 # that NumPy, TensorFlow and Numba share. `length` says which field of `System`
 # is l; there it is called softening.
-systems.LAWS["yukawa"] = PairLaw(  # type: ignore[index]
+systems.LAWS["yukawa"] = PairLaw(
   potential=lambda r2, l: math.e ** (-(r2**0.5) / l) * r2**-0.5,
   force=lambda r2, l: math.e ** (-(r2**0.5) / l) * (r2**-0.5 + 1 / l) / r2,
   length="softening",
@@ -52,9 +52,6 @@ FEW = sizes(4, 2, 2, num_frames=101, extra=2)
 
 def trapped(name: str, system: System, splits: dict[str, Size]) -> NBodyConfig:
   """Returns a configuration."""
-  if system.magnetic_field:
-    # In a trap and a magnetic field nothing is left to make twins of.
-    splits = {k: v for k, v in splits.items() if k != "test_symmetry"}
   return NBodyConfig(
     name=name,
     system=system,
