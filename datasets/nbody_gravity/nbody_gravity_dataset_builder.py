@@ -150,6 +150,7 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
       initial=initial_conditions.plummer_disc,
       num_particles=100,
       time_step=0.02,
+      solver=FixedSteps(32, "yoshida4"),
     ),
     NBodyConfig(
       name="two_body_orbits",
