@@ -35,9 +35,19 @@ TESTING = (Config(num_substeps=2),)
 
 
 class Simulator(simulators.ForceSimulator):
-  """Leapfrog."""
+  """Leapfrog.
+
+  Raises:
+    ValueError: if the force depends on velocity, which the kicks do not allow.
+  """
 
   def __init__(self, config: Config, problem: Problem):
+    if problem.system.magnetic_field:
+      raise ValueError(
+        f"leapfrog needs a force that does not depend on velocity; in "
+        f"{problem.dataset} a magnetic field acts. Use a ForceSimulator with "
+        f"the integrator rk4"
+      )
     super().__init__(
       problem.system.force,
       integrators.INTEGRATORS["leapfrog"],

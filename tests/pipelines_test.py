@@ -72,3 +72,53 @@ def test_masses_and_boxes_come_along():
 def test_too_long_a_window():
   with pytest.raises(ValueError, match="windows of 6 frames do not fit"):
     batches(1, window_length=6)
+
+
+def test_a_model_is_not_told_what_is_withheld(data_dir):
+  split = pipelines.load("nbody_latent/smoke", "test", data_dir)
+  assert split.withheld == ("coupling",)
+  assert np.ptp(split.trajectory.particles.coupling) > 0
+  assert split.given.particles.coupling is None
+  hidden = split._replace(withheld=("mass",))
+  hidden = hidden._replace(
+    trajectory=split.trajectory._replace(
+      particles=split.trajectory.particles._replace(
+        mass=3 * split.trajectory.particles.mass
+      )
+    )
+  )
+  assert np.all(hidden.given.particles.mass == 1)
+  assert np.all(hidden.trajectory.particles.mass == 3)
+
+
+def test_context_frames_come_as_history(data_dir):
+  whole = pipelines.load("nbody_latent/smoke", "test", data_dir)
+  problem = pipelines.problem("nbody_latent/smoke", data_dir)
+  assert problem.num_context_frames == 11
+  cut = whole.after(11)
+  assert len(cut.trajectory.time) == len(whole.trajectory.time) - 10
+  history = cut.given.particles.history
+  np.testing.assert_array_equal(
+    history.position, whole.trajectory.state.position[:, :11]
+  )
+  np.testing.assert_array_equal(
+    history.position[:, -1], cut.trajectory.frame(0).position
+  )
+  np.testing.assert_array_equal(cut.label_error, whole.label_error[:, 10:])
+  assert whole.after(1) is whole
+
+
+def test_true_constants_are_those_that_scores_use(data_dir):
+  """The law's own coupling would give another energy."""
+  split = pipelines.load("nbody_latent/smoke", "test", data_dir)
+  system = pipelines.problem("nbody_latent/smoke", data_dir).system
+  energy = split.trajectory.at_each_frame(system.hamiltonian)
+  drift = np.abs(energy / energy[:, :1] - 1).max()
+  assert drift < 1e-4
+  wrong = split.given.at_each_frame(system.hamiltonian)
+  assert np.abs(wrong / wrong[:, :1] - 1).max() > 1e-3
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(data_dir):
+  with pytest.raises(ValueError, match=r"'test_log'.*mean 'test_long'"):
+    pipelines.load("nbody_gravity/smoke", "test_log", data_dir)

@@ -19,7 +19,7 @@ def pair_distances(trajectory):
   """
   position = trajectory.state.position
   n = position.shape[2]
-  reach = min((n - 1) // 2, math.ceil(_NUM_PAIRS / n))
+  reach = min(n // 2, math.ceil(_NUM_PAIRS / n))
   mask = trajectory.particles.mask
   columns = []
   for offset in range(1, max(reach, 1) + 1):
@@ -30,7 +30,8 @@ def pair_distances(trajectory):
     if mask is not None:
       both = mask * np.roll(mask, -offset, 1)
       distance = np.where(both[:, None] > 0, distance, np.nan)
-    columns.append(distance)
+    # Opposite ones of an even number would come twice.
+    columns.append(distance[..., : n // 2] if 2 * offset == n else distance)
   return np.concatenate(columns, -1)
 
 
