@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from nbody_bench import files, validation
+from nbody_bench import files, stored
 
 VERSION = "http://mlcommons.org/croissant/1.1"
 # Of the generator, which holds for what it generates.
@@ -111,7 +111,7 @@ def describe(
   Raises:
     ValueError: if it is not prepared.
   """
-  validation.require_prepared(builder)
+  stored.require_prepared(builder)
   info = builder.info
   folder = pathlib.Path(builder.data_dir)
   name, *config = info.full_name.split("/")[:-1]

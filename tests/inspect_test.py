@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from nbody_bench import inspect, simulation, validation
+from nbody_bench import (
+  figures,
+  findings,
+  inspect,
+  simulation,
+  stored,
+  validation_structure,
+)
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
 
@@ -26,7 +33,7 @@ def row(text, quantity, split):
 def test_what_is_shown(name, data_dir, tmp_path, capsys, monkeypatch):
   is_open = name == "nbody_charged"
   if is_open:  # one figure is enough
-    monkeypatch.setattr(inspect, "draw", lambda *arguments: None)
+    monkeypatch.setattr(figures, "draw", lambda *arguments: None)
   assert run(f"{name}/smoke", data_dir, f"--output_dir={tmp_path}") == 0
   text = capsys.readouterr().out
   builder = tfds.builder(f"{name}/smoke", data_dir=data_dir)
@@ -39,7 +46,7 @@ def test_what_is_shown(name, data_dir, tmp_path, capsys, monkeypatch):
   assert re.search(r"\ntest_long +2 +101 +\d+\n", text)
   std = info.metadata["statistics"]["velocity_std"]
   assert re.search(rf"velocity_std +{std:.4g}\n", text)
-  truth = validation.truth(next(validation.read(builder, "train")))
+  truth = stored.truth(next(stored.read(builder, "train")))
   system = System(**info.metadata["system"])
   drifts = simulation.drifts(system, truth)
   drifts["label_error"] = truth.label_error.max(1)
@@ -66,13 +73,13 @@ def test_what_is_shown(name, data_dir, tmp_path, capsys, monkeypatch):
 def test_only_so_many_trajectories_are_measured(
   data_dir, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(inspect, "_MAX_TRAJECTORIES", 3)
+  monkeypatch.setattr(stored, "MAX_FIRST", 3)
   builder = tfds.builder("nbody_spring/smoke", data_dir=data_dir)
-  text = "\n".join(inspect._measured(builder))
+  text = "\n".join(inspect.measured(builder))
   assert "train: measured on the first 3 of 4 trajectories" in text
   assert "test: measured" not in text
   # Drawn is also what lies behind them.
-  inspect.draw(builder, "train", 3, tmp_path / "figure.png")
+  figures.draw(builder, "train", 3, tmp_path / "figure.png")
   assert (tmp_path / "figure.png").exists()
 
 
@@ -112,8 +119,10 @@ def test_mistakes_are_said_in_one_line(
 
 
 def test_data_that_lack_something(data_dir, tmp_path, capsys, monkeypatch):
-  fault = validation.Finding("error", "features", "'mass' is missing")
-  monkeypatch.setattr(validation, "structure", lambda builder: [fault] * 2)
+  fault = findings.Finding("error", "features", "'mass' is missing")
+  monkeypatch.setattr(
+    validation_structure, "structure", lambda builder: [fault] * 2
+  )
   assert run("nbody_spring/smoke", data_dir, f"--output_dir={tmp_path}") == 2
   assert capsys.readouterr().err == (
     "error: features: 'mass' is missing (2 errors; python -m "
@@ -139,7 +148,7 @@ def flight(num_particles, num_dims, side=np.inf):
 @pytest.mark.parametrize("num_dims", [1, 2, 3])
 def test_paths_do_not_jump_at_a_border(num_dims):
   panel = axes()
-  inspect._draw_space(panel, flight(3, num_dims, side=6.0))
+  figures.draw_space(panel, flight(3, num_dims, side=6.0))
   x, y = panel.lines[0].get_data()
   np.testing.assert_allclose(y if num_dims == 1 else x, np.arange(5.0))
   assert ("projection" in panel.get_title()) == (num_dims == 3)
@@ -147,9 +156,9 @@ def test_paths_do_not_jump_at_a_border(num_dims):
 
 
 def test_many_particles_are_thinned_out(monkeypatch):
-  monkeypatch.setattr(inspect, "_MAX_PATHS", 4)
+  monkeypatch.setattr(figures, "MAX_PATHS", 4)
   panel = axes()
-  inspect._draw_space(panel, flight(12, 2))
+  figures.draw_space(panel, flight(12, 2))
   assert len(panel.lines) == 4
   assert "4 of 12 particles" in panel.get_title()
 
@@ -158,6 +167,6 @@ def test_distances_are_of_pairs_by_minimum_image():
   position = np.array([[[-2.5, 0.0], [2.5, 0.0], [0.0, 0.0]]])
   near = Domain(np.full((1, 2), 6.0))
   np.testing.assert_allclose(
-    sorted(inspect._distances(position, near)), [1, 2.5, 2.5]
+    sorted(figures.distances(position, near)), [1, 2.5, 2.5]
   )
-  np.testing.assert_allclose(inspect._distances(position[:, :1], near), [2.5])
+  np.testing.assert_allclose(figures.distances(position[:, :1], near), [2.5])

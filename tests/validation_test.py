@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from nbody_bench import plugins, simulation, statistics, validation
+from nbody_bench import plugins, simulation, statistics, stored, validation
 from nbody_bench.dataset_builder import NBodyConfig, sizes
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import Domain, Particles, State
@@ -105,10 +105,10 @@ def found(data, monkeypatch):
   """A function that validates the data, without writing them."""
 
   def read(builder, split):
-    yield from validation.batches(builder.examples[split], 2**26)
+    yield from stored.batches(builder.examples[split], 2**26)
 
   def call():
-    monkeypatch.setattr(validation, "read", read)
+    monkeypatch.setattr(stored, "read", read)
     splits = {
       k: types.SimpleNamespace(num_examples=len(v))
       for k, v in data.splits.items()
@@ -143,7 +143,7 @@ def measure(data):
   """Stores the energy and momentum of the velocities that there are."""
   for split in data.splits.values():
     some = {k: np.stack([e[k] for e in split]) for k in split[0]}
-    trajectory = validation.truth(some).trajectory
+    trajectory = stored.truth(some).trajectory
     energy = trajectory.at_each_frame(SYSTEM.hamiltonian)
     momentum = trajectory.at_each_frame(SYSTEM.momentum)
     for e, *values in zip(split, energy, momentum, strict=True):
@@ -162,7 +162,7 @@ def change_velocity(data, change):
   leave_bounds(data)
   data.metadata["statistics"] = statistics.compute(
     [
-      validation.truth(
+      stored.truth(
         {k: np.stack([e[k] for e in data.splits["train"]]) for k in e}
       ).trajectory
     ]
@@ -240,7 +240,7 @@ def from_zero(data):
 def pairs_twice(data):
   for split in data.splits.values():
     some = {k: np.stack([e[k] for e in split]) for k in split[0]}
-    trajectory = validation.truth(some).trajectory
+    trajectory = stored.truth(some).trajectory
     kinetic = trajectory.at_each_frame(SYSTEM.kinetic_energy)
     for e, t in zip(split, kinetic, strict=True):
       e["energy"] = t + 2 * (e["energy"] - t)
@@ -270,7 +270,7 @@ def measure_statistics(data):
   train = data.splits["train"]
   some = {k: np.stack([e[k] for e in train]) for k in train[0]}
   data.metadata["statistics"] = statistics.compute(
-    [validation.truth(some).trajectory]
+    [stored.truth(some).trajectory]
   )
 
 
