@@ -38,15 +38,14 @@ class Simulator(simulators.ForceSimulator):
   """Leapfrog.
 
   Raises:
-    ValueError: if the force depends on velocity, which the kicks do not allow.
+    ValueError: if the law is withheld, or its force depends on velocity.
   """
 
   def __init__(self, config: Config, problem: Problem):
-    if problem.system.magnetic_field:
+    if problem.withheld:
       raise ValueError(
-        f"leapfrog needs a force that does not depend on velocity; in "
-        f"{problem.dataset} a magnetic field acts. Use a ForceSimulator with "
-        f"the integrator rk4"
+        f"leapfrog needs the law, of which {problem.dataset} withholds "
+        f"{', '.join(problem.withheld)}; use a model that learns it"
       )
     super().__init__(
       problem.system.force,

@@ -294,12 +294,19 @@ class NBodyDatasetBuilder(
     return record_files.CanonicalWriter(self.info.file_format)
 
   def _store(self) -> generation.Store:
+    # Blocks of another setting, or of other code, must not be mixed in.
     version = str(self.version)
-    facts = json.dumps([version, self.builder_config.metadata()])
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(self.builder_config.metadata()).encode())
+    sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+    for source in [*sources, pathlib.Path(inspect.getfile(type(self)))]:
+      digest.update(source.read_bytes())
+    for array in self._initial_state("train", 0)[0]:
+      digest.update(array.tobytes())
     # While TFDS writes, `data_dir` is a temporary folder beside the final one.
     folder = pathlib.Path(self.data_dir).parent
-    return generation.Store(folder / f".finished-{version}-{digest}")
+    return generation.Store(
+      folder / f".finished-{version}-{digest.hexdigest()[:16]}"
+    )
 
   def _split_generators(self, dl_manager):
     del dl_manager

@@ -20,15 +20,3 @@ def wasserstein(one: np.ndarray, other: np.ndarray) -> np.ndarray:
   difference = np.abs(np.sort(one, -1) - np.sort(other, -1))  # NaN come last
   there = ~np.isnan(np.sort(other, -1))
   return np.sum(np.where(there, difference, 0), -1) / np.sum(there, -1)
-
-
-def between_samples(values: np.ndarray) -> np.ndarray:
-  """Returns the distance of each trajectory's values to the next one's.
-
-  Args:
-    values: `[B, T, P]`.
-
-  Returns:
-    `[B, T]`: what is left between two draws of the same distribution.
-  """
-  return wasserstein(values, np.roll(values, 1, 0))

@@ -32,7 +32,6 @@ from nbody_bench import (
 )
 from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
-from nbody_bench.states import Trajectory
 
 # Roll-outs of models whose cost grows with N^2 fill memory at about this many
 # pairs at a time.
@@ -126,7 +125,7 @@ def _run(settings):
     tf.keras.utils.set_random_seed(seed)
     model = plugin.build(settings.config, problem)
     simulator = simulators.as_simulator(model)
-    trained.append(_train(settings, model, simulator, seed, directory))
+    trained.append(_train(settings, problem, model, simulator, seed, directory))
     prediction = _predict(settings, simulator, truth.given, task)
     path = settings.output_dir / "submission"
     submissions.write_predictions(
@@ -228,12 +227,11 @@ def _describe(settings, seed):
   }
 
 
-def _train(settings, model, simulator, seed, directory):
+def _train(settings, problem, model, simulator, seed, directory):
   """Trains what has variables; returns facts for the submission."""
-  validation = pipelines.load(
-    settings.dataset, "validation", settings.data_dir
-  ).given
-  _build(simulator, validation)
+  validation = pipelines.load(settings.dataset, "validation", settings.data_dir)
+  context = problem.num_context_frames
+  _build(simulator, validation.after(context).given)
   variables = getattr(model, "trainable_variables", ())
   facts = {
     "num_parameters": int(sum(np.prod(v.shape) for v in variables)),
@@ -254,12 +252,13 @@ def _train(settings, model, simulator, seed, directory):
     model,
     settings.recipe,
     train_data,
-    _validator(model, simulator, validation),
+    _validator(model, simulator, validation, context),
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
     schedule=settings.schedule,
     label=f"{settings.model} seed {seed}",
+    num_context_frames=context,
   )
 
 
@@ -275,7 +274,7 @@ def _build(simulator, data):
   )
 
 
-def _validator(model, simulator, data: Trajectory):
+def _validator(model, simulator, split: pipelines.Split, context: int):
   """Returns the function that `training.train` validates with.
 
   Loss on a fixed draw of windows, and roll-out RMSE over 20 steps of a few
@@ -283,12 +282,16 @@ def _validator(model, simulator, data: Trajectory):
   """
   loss_of = training.loss_function(model)
   sample = pipelines.WindowSampler(
-    data, training.window_length(model), _VALIDATION_WINDOWS, seed=0
+    split.given,
+    training.window_length(model),
+    _VALIDATION_WINDOWS,
+    seed=0,
+    num_context_frames=context,
   )
   windows = sample(tf.constant(0, tf.int64))
   loss = tf.function(lambda: loss_of(windows))
   predict = rollouts.compiled(simulator)
-  few = data.select(slice(0, _VALIDATION_ROLLOUTS))
+  few = split.after(context).given.select(slice(0, _VALIDATION_ROLLOUTS))
   horizon = min(20, len(few.time) - 1)
 
   def validate():

@@ -96,7 +96,7 @@ def two_body_orbit(draw) -> Initial:
   """
   place = draw.rng.uniform(0.5, 1.5, 2)
   radius = np.linalg.norm(place)
-  turned = np.array([place[1], -place[0]])
+  turned = np.array([-place[1], place[0]])
   velocity = turned / (2 * radius**1.5) * (1 + 0.05 * draw.rng.normal())
   return _open(np.stack([place, -place]), np.stack([velocity, -velocity]))
 

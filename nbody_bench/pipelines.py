@@ -132,6 +132,7 @@ class WindowSampler:
     window_length: int,
     batch_size: int,
     seed: int,
+    num_context_frames: int = 1,
   ):
     """Copies the data to the device.
 
@@ -140,16 +141,20 @@ class WindowSampler:
       window_length: frames in a window.
       batch_size: windows in a batch.
       seed: of the order.
+      num_context_frames: with 2 or more, the windows' particles carry as many
+        frames as history, the window's first frame the last of them.
 
     Raises:
-      ValueError: if the trajectories are shorter than a window.
+      ValueError: if the trajectories are shorter than a window with its
+        history.
     """
     num_trajectories, num_frames = trajectory.state.position.shape[:2]
-    self._starts = num_frames - window_length + 1
+    self._past = num_context_frames - 1
+    self._starts = num_frames - window_length - self._past + 1
     if self._starts < 1:
       raise ValueError(
         f"windows of {window_length} frames do not fit in trajectories of "
-        f"{num_frames}; shorten the window"
+        f"{num_frames}, of which {self._past} go before; shorten the window"
       )
     self._num_windows = num_trajectories * self._starts
     self._batch_size = batch_size
@@ -179,15 +184,24 @@ class WindowSampler:
       rounds=4,
     )
     sample, start = chosen // self._starts, chosen % self._starts
-    frames = start[:, None] + tf.range(len(self._time), dtype=tf.int64)[None]
+    length = self._past + len(self._time)
+    frames = start[:, None] + tf.range(length, dtype=tf.int64)[None]
     at = tf.stack(
       [tf.broadcast_to(sample[:, None], tf.shape(frames)), frames], -1
     )
+    states = State(*(tf.gather_nd(x, at) for x in self._data.state))
+    particles, domain = self._constants(sample)
+    if self._past:
+      history = State(*(x[:, : self._past + 1] for x in states))
+      particles = particles._replace(history=history)
     return Trajectory(
       self._time,
-      State(*(tf.gather_nd(x, at) for x in self._data.state)),
-      *map_arrays(
-        lambda x: tf.gather(x, sample),
-        (self._data.particles, self._data.domain),
-      ),
+      State(*(x[:, self._past :] for x in states)),
+      particles,
+      domain,
+    )
+
+  def _constants(self, sample):
+    return map_arrays(
+      lambda x: tf.gather(x, sample), (self._data.particles, self._data.domain)
     )

@@ -20,6 +20,8 @@ class Problem:
     statistics: see `statistics.compute`.
     num_context_frames: given at once, the state to start from being the last;
       see `Particles.history`.
+    withheld: fields of `Particles` that differ between trajectories and are not
+      told: `system` alone does not know the law then.
   """
 
   dataset: str
@@ -28,6 +30,7 @@ class Problem:
   num_dims: int
   statistics: Mapping[str, float]
   num_context_frames: int = 1
+  withheld: tuple[str, ...] = ()
 
   @classmethod
   def from_metadata(cls, dataset: str, metadata: Mapping[str, Any]):
@@ -42,6 +45,7 @@ class Problem:
       "num_dims",
       "statistics",
       "num_context_frames",
+      "withheld",
     )
     missing = [k for k in needed if k not in (metadata or {})]
     if missing:
@@ -56,4 +60,5 @@ class Problem:
       num_dims=metadata["num_dims"],
       statistics=dict(metadata["statistics"]),
       num_context_frames=metadata["num_context_frames"],
+      withheld=tuple(metadata["withheld"]),
     )

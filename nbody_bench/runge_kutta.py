@@ -112,6 +112,9 @@ def _kernel(law: str, num_dims: int) -> Callable:
       )
     for i in range(num_particles):
       for j in range(i + 1, num_particles):
+        weight = bodies.strength[b, i] * bodies.strength[b, j]
+        if weight == 0.0:
+          continue  # padding may lie anywhere, on another particle too
         squared = 0.0
         for k in range(num_dims):
           side = bodies.box[b, k]
@@ -124,10 +127,7 @@ def _kernel(law: str, num_dims: int) -> Callable:
           d[k] = x
           squared += x * x
         factor = (
-          bodies.coupling[b]
-          * bodies.strength[b, i]
-          * bodies.strength[b, j]
-          * pair_force(squared, bodies.length[b])
+          bodies.coupling[b] * weight * pair_force(squared, bodies.length[b])
         )
         for k in range(num_dims):
           out[half + i * num_dims + k] += factor * d[k]

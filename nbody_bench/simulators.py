@@ -125,6 +125,9 @@ class StepSimulator:
 class ForceSimulator:
   """A force model in an integrator: classical methods and learned forces.
 
+  A splitting takes the force before the kick for the force during it: what
+  depends on velocity needs a Runge-Kutta method.
+
   Attributes:
     force: maps (state, particles, domain) to `[B, N, D]`.
     integrator: a row of `integrators.INTEGRATORS`.
@@ -138,6 +141,12 @@ class ForceSimulator:
   def __post_init__(self):
     if self.num_substeps < 1:
       raise ValueError(f"num_substeps is {self.num_substeps}; it must be >= 1")
+    owner = getattr(self.force, "__self__", None)
+    if self.integrator.symplectic and getattr(owner, "magnetic_field", ()):
+      raise ValueError(
+        "a splitting needs a force that does not depend on velocity, and "
+        "here a magnetic field acts; use integrators.INTEGRATORS['rk4']"
+      )
 
   def predict(self, state, particles, domain, times):
     """See `Simulator`."""

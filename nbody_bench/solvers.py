@@ -62,7 +62,7 @@ class FixedSteps:
   """Equal steps, the same for all particles.
 
   Attributes:
-    num_substeps: steps from one time to the next.
+    num_substeps: steps from one time to the next, and from 0 to the first.
     integrator: a row of `integrators.INTEGRATORS`.
   """
 
@@ -215,7 +215,8 @@ def _normal_modes(bodies: Bodies, time: float):
   eye = np.eye(pull.shape[-1])
   stiffness = eye * (np.sum(pull * (1 - eye), -1)[..., None] + bodies.trap)
   stiffness -= pull * (1 - eye)
-  root = np.sqrt(bodies.inverse_mass)
+  # Padding has strength 0 and moves freely.
+  root = np.sqrt(np.where(bodies.inverse_mass > 0, bodies.inverse_mass, 1))
   squared, modes = np.linalg.eigh(stiffness * root[:, None] * root[:, :, None])
   # Rounding leaves a free motion at a tiny frequency of either sign.
   free = np.abs(squared) < 1e-12 * np.abs(squared).max(-1, keepdims=True)

@@ -118,6 +118,8 @@ class System:
           f"{name} is {getattr(self, name)}, but the law {self.law!r} reads "
           f"{LAWS[self.law].length} instead"
         )
+    for name in ("coupling", "softening", "rest_length", "trap"):
+      object.__setattr__(self, name, float(getattr(self, name)))
     for name in ("field", "magnetic_field"):
       # JSON knows only lists.
       object.__setattr__(self, name, tuple(getattr(self, name)))

@@ -128,8 +128,10 @@ def measure(
   protocol = PROTOCOLS[mode]
   num_steps = scored.position.shape[1]
   times = truth.time[1 : num_steps + 1] - truth.time[0]
+  # A clock whatever the law is, right or not in a magnetic field.
   leapfrog = simulators.ForceSimulator(
-    problem.system.force, integrators.INTEGRATORS["leapfrog"]
+    lambda *state: problem.system.force(*state),
+    integrators.INTEGRATORS["leapfrog"],
   )
   model, clock = Clock(simulator, truth, times), Clock(leapfrog, truth, times)
   first, _ = model.time(*model.new_state())

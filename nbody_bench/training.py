@@ -75,6 +75,7 @@ def train(
   checkpoint: Literal["last", "best"] = "last",
   schedule: Schedule = Schedule(),
   label: str = "training",
+  num_context_frames: int = 1,
 ) -> dict[str, Any]:
   """Trains `model` in place, from its last checkpoint if there is one.
 
@@ -96,6 +97,7 @@ def train(
     checkpoint: whose weights `model` has in the end.
     schedule: when to report and save.
     label: of the progress line.
+    num_context_frames: see `pipelines.WindowSampler`.
 
   Returns:
     `{"steps", "seconds"}` of all sessions together.
@@ -108,7 +110,11 @@ def train(
   tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
   loss_of = loss_function(model)
   sample = pipelines.WindowSampler(
-    train_data, window_length(model), recipe.batch_size, seed
+    train_data,
+    window_length(model),
+    recipe.batch_size,
+    seed,
+    num_context_frames,
   )
   variables = trainable_variables(model)
   _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))

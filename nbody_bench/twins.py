@@ -61,7 +61,11 @@ def draw(
       # Signs that make the rotations uniform, reflections half of them.
       matrix *= np.sign(np.diag(upper))
     else:
-      order = rng.permutation(num_dims)
+      # Only sides of one length may change places.
+      order = np.arange(num_dims)
+      for side in np.unique(box):
+        (alike,) = np.nonzero(box == side)
+        order[alike] = rng.permutation(alike)
       matrix = np.eye(num_dims)[order] * rng.choice([-1.0, 1.0], num_dims)
     result = result._replace(rotation=matrix)
   if "translation" in system.symmetries:

@@ -120,7 +120,10 @@ def test_every_configuration_is_sound(name, config):
   builder = builder_class(name)(config=config.name, data_dir="/nonexistent")
   assert {"train", "validation", "test"} <= set(config.splits)
   json.dumps(config.metadata())
-  for split in set(config.splits) - {"test_symmetry"}:
+  splits = set(config.splits) - {"test_symmetry"}
+  if config.name == "published_open_n100":
+    splits = {"train"}  # the others come late in the published stream
+  for split in splits:
     n = config.size(split)
     draw = dataset_builder.Draw(np.random.default_rng(0), n, split, 1)
     state, particles, domain = config.initial(draw)

@@ -21,13 +21,6 @@ def test_padding_has_no_values_and_a_diverged_model_no_excuse():
   assert np.isnan(distributions.wasserstein([np.nan, 1.0, np.nan], other))
 
 
-def test_the_floor_is_what_another_trajectory_gives():
-  values = np.array([[[0.0, 1.0]], [[1.0, 2.0]], [[0.0, 1.0]]])
-  np.testing.assert_allclose(
-    distributions.between_samples(values)[:, 0], [0.0, 1.0, 1.0]
-  )
-
-
 @pytest.mark.parametrize(
   "name", ["pair_distance_distribution", "speed_distribution"]
 )

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from nbody_bench import generation, pair_sums, plugins, preparation, signals
+from nbody_bench import (
+  generation,
+  pair_sums,
+  plugins,
+  preparation,
+  record_files,
+  signals,
+)
 from nbody_bench.dataset_builder import sizes
 from nbody_bench.files import sha256
 
@@ -127,6 +134,74 @@ def test_a_store_returns_what_it_got(tmp_path):
   ):
     assert one.tobytes() == other.tobytes()
   assert found.energy.tobytes() == truth.energy.tobytes()
+
+
+@pytest.mark.parametrize("change", ["initial", "source"])
+def test_blocks_of_other_code_are_not_used(change, tmp_path, monkeypatch):
+  """Neither of other initial states nor of another solver's source."""
+  builder = plugins.load("datasets", "nbody_spring").Builder(
+    config="five", data_dir=tmp_path
+  )
+  before = builder._store().folder
+  assert builder._store().folder == before
+  if change == "initial":
+    draw = builder.builder_config.initial
+    monkeypatch.setattr(
+      builder.builder_config,
+      "initial",
+      lambda d: (
+        draw(d)[0]._replace(velocity=0 * draw(d)[0].velocity),
+        *draw(d)[1:],
+      ),
+    )
+  else:
+    read = pathlib.Path.read_bytes
+    monkeypatch.setattr(
+      pathlib.Path,
+      "read_bytes",
+      lambda p: read(p) + (b"#" if p.name == "solvers.py" else b""),
+    )
+  assert builder._store().folder != before
+
+
+def test_any_damage_to_a_block_makes_it_anew(tmp_path):
+  builder = plugins.load("datasets", "nbody_spring").Builder(
+    config="smoke", data_dir=tmp_path
+  )
+  block = generation.Block("train", range(2), 41)
+  store = generation.Store(tmp_path / "store")
+  store.save(block, builder.simulate("train", block.indices))
+  path = store.folder / "train-0.npz"
+  whole = path.read_bytes()
+  rng = np.random.default_rng(0)
+  for place in rng.integers(len(whole), size=300):
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << rng.integers(8)
+    path.write_bytes(damaged)
+    found = store.load(block)
+    if found is not None:  # in a part that means nothing
+      assert np.isfinite(found.energy).all()
+  path.write_bytes(whole)
+  assert store.load(block) is not None
+  # Of a split that has changed its size since.
+  assert store.load(block._replace(indices=range(3))) is None
+  assert store.load(block._replace(num_frames=40)) is None
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 100, 1400, 14_000])
+def test_beam_cuts_shards_where_tfds_does(n):
+  from tensorflow_datasets.core import shuffle
+
+  keys = record_files.beam_keys(n)
+  assert np.all(np.diff(keys) > 0)
+  for num_shards in (1, 2, 8, 64, 1024):
+    if num_shards > n:
+      continue
+    buckets = [shuffle.get_bucket_number(k, num_shards, keys[-1]) for k in keys]
+    cuts = [round(n * s / num_shards) for s in range(num_shards + 1)]
+    assert np.bincount(buckets, minlength=num_shards).tolist() == (
+      np.diff(cuts).tolist()
+    )
 
 
 def test_large_systems_are_made_one_by_one():

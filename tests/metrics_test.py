@@ -181,3 +181,25 @@ def test_over_seeds_by_hand():
   assert result["m"]["at"]["2"]["std"] == pytest.approx(np.sqrt(2))
   assert result["m"]["curve"] == [2.0, 4.0]
   assert evaluation.over_seeds([scores(1.0)])["m"]["at"]["2"]["std"] is None
+
+
+def test_valid_time_counts_from_the_first_frame():
+  truth = two_bodies()
+  late = truth._replace(time=truth.time + 7)
+  assert value("time_to_failure", late, late) == 1.0
+
+
+def test_valid_time_of_a_single_particle():
+  time = 0.1 * np.arange(21)
+  position = np.cos(time)[None, :, None, None]
+  velocity = -np.sin(time)[None, :, None, None]
+  truth = Trajectory(
+    time,
+    State(position, velocity),
+    Particles(np.ones((1, 1))),
+    Domain(np.full((1, 1), np.inf)),
+  )
+  good = truth._replace(state=State(position + 1e-6, velocity))
+  assert value("time_to_failure", good, truth, k=20) == pytest.approx(2.0)
+  bad = truth._replace(state=State(position + 5, velocity))
+  assert value("time_to_failure", bad, truth, k=20) == 0

@@ -122,3 +122,30 @@ def test_true_constants_are_those_that_scores_use(data_dir):
 def test_an_unknown_split_is_answered_with_those_there_are(data_dir):
   with pytest.raises(ValueError, match=r"'test_log'.*mean 'test_long'"):
     pipelines.load("nbody_gravity/smoke", "test_log", data_dir)
+
+
+def test_a_window_has_the_frames_before_it_as_history():
+  sample = pipelines.WindowSampler(
+    indexed_trajectory(num_frames=7), 2, 12, seed=3, num_context_frames=4
+  )
+  window = sample(tf.constant(0, tf.int64))
+  history = window.particles.history.position.numpy()[:, :, 0]
+  first = window.state.position.numpy()[:, 0, 0]
+  assert history.shape == (12, 4, 2)
+  np.testing.assert_array_equal(history[:, -1], first)
+  # y is the frame: the three before, and never one before the trajectory's.
+  np.testing.assert_array_equal(
+    history[:, :, 1], first[:, None, 1] + np.arange(-3, 1)
+  )
+  assert {tuple(x) for x in first.tolist()} == {
+    (s, t) for s in range(3) for t in range(3, 6)
+  }
+
+
+def test_history_must_fit_too():
+  with pytest.raises(
+    ValueError, match=r"windows of 3 frames do not fit .* 3 go before"
+  ):
+    pipelines.WindowSampler(
+      indexed_trajectory(), 3, 4, seed=0, num_context_frames=4
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import golden
-from nbody_bench import plugins, solvers
+from nbody_bench import initial_conditions, plugins, solvers
 from nbody_bench.dataset_builder import Draw
 from nbody_bench.initial_conditions import cold_cluster
 from nbody_bench.states import State
@@ -38,7 +38,7 @@ def test_charged_trajectories_of_the_published_seed():
 
 def test_gravity_trajectory_of_the_published_seed():
   expected = golden.load("generator_gravity_3d_5")
-  config = builder("nbody_gravity", "open_n100").builder_config
+  config = builder("nbody_gravity", "published_open_n100").builder_config
   start = cold_cluster(
     Draw(np.random.default_rng(0), 5, "train", 0), published=True
   )
@@ -54,6 +54,24 @@ def test_gravity_trajectory_of_the_published_seed():
   )
   force = config.system.force(State(*(x[:, -1] for x in states)), *start[1:])
   np.testing.assert_allclose(force[0], expected["force"][-1], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+  ("name", "draw"),
+  [
+    ("generator_charged_5", initial_conditions._draw_charges),
+    ("generator_gravity_3d_5", initial_conditions._draw_cluster),
+  ],
+)
+def test_the_stream_goes_on_where_the_published_one_does(name, draw):
+  """What is drawn and not used counts too."""
+  rng = np.random.RandomState(43)
+  following = np.atleast_1d(golden.load(name)["next_uniform"])
+  for uniform in following:
+    draw(rng, 5)
+    state = rng.get_state()
+    assert rng.rand() == uniform
+    rng.set_state(state)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

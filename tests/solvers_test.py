@@ -275,3 +275,55 @@ def test_a_solver_describes_itself():
     "num_substeps": 8,
     "integrator": "leapfrog",
   }
+
+
+@pytest.mark.parametrize(
+  "solver",
+  [FixedSteps(8), FixedSteps(8, "rk4"), AdaptiveSteps(), BlockSteps(0.01)],
+)
+def test_padding_changes_nothing(solver):
+  state, particles, domain = testing.random_system(
+    num_particles=4, box_side=np.inf
+  )
+  padded, masked = testing.pad(state, particles, 2)
+  # As bad as it can be: on a particle, and under a law without softening.
+  padded.position[:, -1] = padded.position[:, 0]
+  laws = [testing.GRAVITY]
+  if not isinstance(solver, BlockSteps):
+    laws.append(System(law="plummer", coupling=-1.0))
+  for system in laws:
+    times = np.array([0.1, 0.2])
+    alone = solver.solve(system, state, particles, domain, times, silent)
+    among = solver.solve(system, padded, masked, domain, times, silent)
+    for one, other in zip(alone, among, strict=True):
+      np.testing.assert_allclose(other[:, :, :4], one, atol=1e-7)
+
+
+def test_padding_changes_nothing_for_exact_springs():
+  state, particles, domain = springs()
+  mask = np.ones((3, 5))
+  mask[:, -1] = 0
+  times = np.array([1.0])
+  among = ExactSprings().solve(
+    SPRINGS, state, particles._replace(mask=mask), domain, times, silent
+  )
+  few = [
+    State(*(x[:, :4] for x in state)),
+    Particles(particles.mass[:, :4], stiffness=particles.stiffness[:, :4]),
+  ]
+  alone = ExactSprings().solve(SPRINGS, *few, domain, times, silent)
+  np.testing.assert_allclose(
+    among.position[:, :, :4], alone.position, atol=1e-12
+  )
+
+
+def test_a_splitting_refuses_a_magnetic_field_on_tensors_too():
+  from nbody_bench.integrators import INTEGRATORS
+  from nbody_bench.simulators import ForceSimulator
+
+  system = System(
+    law="plummer", coupling=1, source="charge", magnetic_field=(0, 0, 1)
+  )
+  with pytest.raises(ValueError, match="rk4"):
+    ForceSimulator(system.force, INTEGRATORS["leapfrog"])
+  ForceSimulator(system.force, INTEGRATORS["rk4"])

@@ -81,6 +81,16 @@ def test_a_box_has_quarter_turns():
     np.testing.assert_array_equal(matrix @ matrix.T, np.eye(2))
 
 
+def test_only_equal_sides_change_places():
+  for box in ([6.0, 12.0], [6.0, np.inf], [6.0, 12.0, 6.0]):
+    for k in range(20):
+      matrix = twins.draw(
+        np.random.default_rng(k), testing.GRAVITY, np.array(box)
+      ).rotation
+      places = np.abs(matrix) @ np.nan_to_num(box)
+      np.testing.assert_array_equal(places, np.nan_to_num(box))
+
+
 def test_a_boost_moves_with_time_and_stays_in_the_box():
   trajectory = testing.trajectory(num_frames=50, time_step=0.1)
   change = twins.identity(2)._replace(boost=np.array([3.0, -2.0]))

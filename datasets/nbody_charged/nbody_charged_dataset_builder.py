@@ -62,6 +62,9 @@ def _run(bodies, b, step, max_force, counts, position, velocity):
   force = np.empty_like(q)
   d = np.empty(3)
   frame = 0
+  if counts[0] == 0:
+    position[0], velocity[0] = q, v
+    frame = 1
   for i in range(counts[-1]):
     for j in range(len(q)):
       # Each component of v x B, then the pairs.

@@ -59,7 +59,9 @@ def _cluster(name: str, **settings: Any) -> NBodyConfig:
   return NBodyConfig(
     name=name,
     system=System(law="plummer", coupling=-1.0, softening=0.1),
-    initial=functools.partial(initial_conditions.cold_cluster, published=True),
+    initial=functools.partial(
+      initial_conditions.cold_cluster, published=name != "open_n100"
+    ),
     num_particles=100,
     num_dims=3,
     **usual | settings,

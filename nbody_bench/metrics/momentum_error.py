@@ -19,6 +19,22 @@ def relative_momentum_change(prediction, truth, system):
   ) / first.at_each_frame(_total_momentum_size)
 
 
+def of_the_labels(truth, label_error, system):
+  """Returns the labels' own drift, `[B, T]`.
+
+  Where momentum is not conserved, what independent errors e of every velocity
+  do to it, about e sqrt(D sum m^2), relative as above.
+  """
+  if system.conserves_momentum:
+    return relative_momentum_change(truth, truth, system)
+  mask = truth.particles.mask
+  mass = truth.particles.mass * (1 if mask is None else mask)
+  num_dims = truth.state.position.shape[-1]
+  size = truth.frames(0, 1).at_each_frame(_total_momentum_size)
+  root = np.sqrt(num_dims * np.sum(mass**2, -1, keepdims=True))
+  return label_error * root / size
+
+
 def _total_momentum_size(state, particles, domain):
   del domain
   mask = 1 if particles.mask is None else particles.mask
@@ -35,8 +51,5 @@ METRIC = Metric(
   ),
   function=relative_momentum_change,
   cap=100.0,
-  # The labels' own drift.
-  floor=lambda truth, label_error, system: relative_momentum_change(
-    truth, truth, system
-  ),
+  floor=of_the_labels,
 )

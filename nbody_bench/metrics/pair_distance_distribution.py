@@ -39,14 +39,10 @@ METRIC = Metric(
   label="Pair distances",
   description=(
     "Mean over trajectories of the 1-Wasserstein distance between the pair "
-    "distances of prediction and truth at step k, a length. The floor is that "
-    "of two true trajectories."
+    "distances of prediction and truth at step k, a length."
   ),
   function=lambda prediction, truth, system: distributions.wasserstein(
     pair_distances(prediction), pair_distances(truth)
   ),
   cap=1e3,
-  floor=lambda truth, label_error, system: distributions.between_samples(
-    pair_distances(truth)
-  ),
 )

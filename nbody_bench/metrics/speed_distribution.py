@@ -19,14 +19,10 @@ METRIC = Metric(
   label="Speeds",
   description=(
     "Mean over trajectories of the 1-Wasserstein distance between the speeds "
-    "of prediction and truth at step k. The floor is that of two true "
-    "trajectories."
+    "of prediction and truth at step k."
   ),
   function=lambda prediction, truth, system: distributions.wasserstein(
     speeds(prediction), speeds(truth)
   ),
   cap=1e3,
-  floor=lambda truth, label_error, system: distributions.between_samples(
-    speeds(truth)
-  ),
 )

@@ -12,7 +12,8 @@ def valid_time(prediction, truth, system):
 
   Failure is the first frame where the root-mean-square error exceeds 0.3 in
   units of the truth's own spread at that frame: sqrt of the mean of the
-  position's and the velocity's squared relative error.
+  position's and the velocity's squared relative error. The spread of a single
+  particle is that of its path.
   """
   del system
   mask = truth.particles.mask
@@ -20,6 +21,9 @@ def valid_time(prediction, truth, system):
   weight = (mask / mask.sum(-1, keepdims=True))[:, None, :, None]
 
   def spread(x):
+    if x.shape[2] == 1:
+      path = np.var(x, 1, keepdims=True)
+      return np.sum(np.broadcast_to(path, x.shape), (2, 3))
     mean = np.sum(weight * x, 2, keepdims=True)
     return np.sum(weight * (x - mean) ** 2, (2, 3))
 
@@ -37,8 +41,9 @@ def valid_time(prediction, truth, system):
   failed = ~(squared <= _THRESHOLD**2)  # NaN fails
   ever = np.logical_or.accumulate(failed, axis=1)
   num_good = np.sum(~ever, 1)
-  last_good = truth.time[np.maximum(num_good - 1, 0)]
-  return np.minimum(truth.time[None], last_good[:, None])
+  time = truth.time - truth.time[0]
+  last_good = time[np.maximum(num_good - 1, 0)]
+  return np.minimum(time[None], last_good[:, None])
 
 
 METRIC = Metric(
