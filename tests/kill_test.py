@@ -13,13 +13,14 @@ import sys
 import time
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from nbody_bench import run
 from nbody_bench.leaderboard import scoring
 
-KILLS = int(os.environ.get("NBODY_BENCH_KILLS", "2"))
+KILLS = int(os.environ.get("NBODY_BENCH_KILLS", "1"))
 
 
 def module(name, *arguments):
@@ -112,6 +113,7 @@ def log(folder):
   return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_killed_generation_is_there_whole_or_not_at_all(tmp_path, data_dir):
   name = "nbody_gravity/smoke"
 
