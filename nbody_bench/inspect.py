@@ -66,15 +66,7 @@ def inspect(values, rest):
 def _builder(dataset, data_dir):
   import tensorflow_datasets as tfds
 
-  name, _, config = dataset.partition("/")
-  known = plugins.names("datasets")
-  if name not in known:
-    raise ValueError(plugins.unknown("datasets", name, known))
-  configs = list(plugins.load("datasets", name).Builder.builder_configs)
-  if config not in configs:
-    raise ValueError(
-      plugins.unknown(f"{name}'s configurations", config, configs)
-    )
+  plugins.check_dataset(dataset)
   return tfds.builder(dataset, data_dir=data_dir)
 
 

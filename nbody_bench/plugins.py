@@ -93,6 +93,17 @@ def unknown(what: str, name: str, known: list[str]) -> str:
   return f"{name!r} is not in {what}.{guess} There are: {', '.join(known)}."
 
 
+def check_dataset(dataset: str) -> None:
+  """Raises ValueError unless `name/config` is known, listing what there is."""
+  name, _, config = dataset.partition("/")
+  known = names("datasets")
+  if name not in known:
+    raise ValueError(unknown("datasets", name, known))
+  configs = list(load("datasets", name).Builder.builder_configs)
+  if config not in configs:
+    raise ValueError(unknown(f"{name}'s configurations", config, configs))
+
+
 @dataclasses.dataclass(frozen=True)
 class NoConfig:
   """The settings of a model that defines no `Config`."""

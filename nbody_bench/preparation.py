@@ -31,15 +31,7 @@ def prepare(
     ValueError: for an unknown name or configuration, listing what there is; if
       Apache Beam is needed and missing.
   """
-  name, _, config = dataset.partition("/")
-  known = plugins.names("datasets")
-  if name not in known:
-    raise ValueError(plugins.unknown("datasets", name, known))
-  configs = list(plugins.load("datasets", name).Builder.builder_configs)
-  if config not in configs:
-    raise ValueError(
-      plugins.unknown(f"{name}'s configurations", config, configs)
-    )
+  plugins.check_dataset(dataset)
   # TFDS draws a bar for each stage of writing; the builder draws the one that
   # knows how much is left.
   tfds.disable_progress_bar()

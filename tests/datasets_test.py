@@ -150,7 +150,10 @@ def test_every_configuration_keeps_its_bounds(name, config):
   if config.num_particles > 1000:
     pytest.skip("minutes for each trajectory; measured for the card")
   for split, size in config.splits.items():
-    builder.simulate(split, range(min(count, size.num_trajectories)))
+    wanted = range(min(count, size.num_trajectories))
+    truth = builder.simulate(split, wanted)
+    assert truth.label_error.shape == (len(wanted), size.num_frames)
+    assert np.isfinite(truth.energy).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
