@@ -17,11 +17,10 @@ from typing import Literal
 import tensorflow as tf
 from graph_nets import blocks
 
-from nbody_bench import graphs, networks, simulators
+from nbody_bench import graphs, increments, networks
 from nbody_bench.cards import ModelCard
 from nbody_bench.problems import Problem
 from nbody_bench.recipes import Recipe
-from nbody_bench.states import State
 
 CARD = ModelCard(
   name="DeltaGN",
@@ -72,13 +71,12 @@ TESTING = (
 )
 
 
-class Simulator(simulators.LearnedSimulator):
+class Simulator(increments.IncrementSimulator):
   """DeltaGN."""
 
   def __init__(self, config: Config, problem: Problem):
-    super().__init__(name="delta_gn")
+    super().__init__(problem, config.normalize, name="delta_gn")
     self._config = config
-    self._problem = problem
     self._edge_block = blocks.EdgeBlock(
       lambda: networks.mlp(config.edge_widths, activate_final=True),
       use_globals=False,
@@ -90,43 +88,12 @@ class Simulator(simulators.LearnedSimulator):
     )
     self._decoder = networks.mlp([2 * problem.num_dims], name="decoder")
 
-  def step(self, state, particles, domain, time_step):
+  def increments(self, state, particles, domain, time_step):
     """See base class."""
-    position, velocity = state
-    delta_q, delta_v = self._increments(state, particles, domain, time_step)
-    if self._config.normalize:
-      scale = self._problem.statistics
-      delta_q = time_step * velocity + scale["position_increment_std"] * delta_q
-      delta_v = scale["velocity_increment_std"] * delta_v
-    return State(domain.wrap(position + delta_q), velocity + delta_v)
-
-  def loss(self, window):
-    """See base class; in units of the standard deviations if normalised."""
-    if not self._config.normalize:
-      return super().loss(window)
-    (q0, v0), (q1, v1) = window.frame(0), window.frame(1)
-    time_step = window.time[1] - window.time[0]
-    scale = self._problem.statistics
-    moved = window.domain.displacement(q0, q1) - time_step * v0
-    target = tf.concat(
-      [
-        moved / scale["position_increment_std"],
-        (v1 - v0) / scale["velocity_increment_std"],
-      ],
-      -1,
-    )
-    predicted = self._increments(
-      window.frame(0), window.particles, window.domain, time_step
-    )
-    error = tf.concat(predicted, -1) - target
-    return simulators.masked_mean(error**2, window.particles.mask)
-
-  def _increments(self, state, particles, domain, time_step):
-    """Returns the decoder's (position, velocity) columns, `[B, N, D]` each."""
     neighbours = self._neighbours(state, particles, domain)
     batch, n, k = neighbours.senders.shape
-    constants = [c for c in (particles.mass, particles.charge) if c is not None]
-    features = tf.concat([tf.stack(constants, -1), state.velocity], -1)
+    constants = increments.constants(self._problem, particles)
+    features = tf.concat([constants, state.velocity], -1)
     displacement = graphs.edge_displacement(state.position, neighbours, domain)
     dt = tf.cast(time_step, features.dtype)
     edges = tf.concat([displacement, tf.fill([batch, n, k, 1], dt)], -1)
@@ -139,8 +106,7 @@ class Simulator(simulators.LearnedSimulator):
       graph = graph.replace(edges=graph.edges * mask)
     nodes = tf.concat([graph.nodes, tf.fill([batch * n, 1], dt)], -1)
     graph = self._node_block(graph.replace(nodes=nodes))
-    output = tf.reshape(self._decoder(graph.nodes), [batch, n, -1])
-    return tf.split(output, 2, axis=-1)
+    return tf.reshape(self._decoder(graph.nodes), [batch, n, -1])
 
   def _neighbours(self, state, particles, domain):
     if self._config.graph == "fully_connected":

@@ -23,6 +23,8 @@ class Recipe:
     warmup_steps: over which it rises linearly from zero.
     min_learning_rate: a floor, except in the warm-up.
     clip_norm: largest global norm of a gradient; 0 leaves gradients alone.
+    compile: whether the steps are compiled by XLA; "auto" decides by the number
+      of bodies in a batch.
   """
 
   train_steps: int = 500_000
@@ -33,6 +35,7 @@ class Recipe:
   warmup_steps: int = 0
   min_learning_rate: float = 1e-7
   clip_norm: float = 0.0
+  compile: Literal["auto", "always", "never"] = "auto"
 
   def __post_init__(self):
     for name in ("train_steps", "batch_size", "learning_rate"):

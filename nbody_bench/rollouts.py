@@ -1,21 +1,108 @@
 """The one roll-out: a simulator over a horizon, compiled, batch by batch."""
 
+import functools
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from nbody_bench import capacity
 from nbody_bench.simulators import Simulator
 from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
 
 
+class Compiled:
+  """`predict` of a simulator as one XLA program for each set of shapes.
+
+  Where the model builds graphs whose sizes depend on the data, the first call
+  measures what its inputs need, and a program that turns out too small hands
+  over to a larger one at the step where it ended: no step is lost, none done
+  twice, and the states are those of a program that was large enough at once.
+  """
+
+  def __init__(self, simulator: Simulator):
+    self._simulator = simulator
+    self._sizes: dict[tuple, dict[str, int]] = {}  # by shape of the positions
+    self._programs: dict[tuple, Any] = {}  # by sizes
+
+  def __call__(self, state, particles, domain, times) -> Trajectory:
+    """See `Simulator.predict`.
+
+    Raises:
+      CapacityError: where more is needed than memory could hold.
+    """
+    inputs = (state, particles, domain, times)
+    shape = tuple(state.position.shape)
+    if shape not in self._sizes:
+      self._sizes[shape] = self._measure(*inputs)
+    if not self._sizes[shape]:
+      return self.program({})(*inputs, 0)[0]
+    first, frames = 0, None
+    while True:
+      sizes = self._sizes[shape]
+      result, needs, done = self.program(sizes)(*inputs, tf.constant(first))
+      states, done = result.state, int(done)
+      if frames is not None:
+        earlier = (tf.range(len(times)) < first)[:, None, None]
+        pick = functools.partial(tf.where, earlier)
+        states = State(*map(pick, frames, states))
+      if done == len(times):
+        return result._replace(state=states)
+      needs = capacity.needed(sorted(sizes), needs)
+      self._sizes[shape] = capacity.grown(sizes, needs)
+      if done > first:
+        last = State(*(x[:, done - 1] for x in states))
+        inputs = (last, *inputs[1:])
+      first, frames = done, states
+
+  def program(self, sizes: Mapping[str, int]):
+    """Returns the program for given sizes.
+
+    It maps (state, particles, domain, times, first) to the trajectory, of which
+    frames `first` to `done` are valid, the needs (see `capacity.Room`), and
+    `done`, the state given being that of frame `first - 1`.
+    """
+    key = tuple(sorted(sizes.items()))
+    if key not in self._programs:
+
+      def program(state, particles, domain, times, first):
+        with capacity.within(capacity.Room(sizes, first)) as room:
+          result = self._simulator.predict(state, particles, domain, times)
+        done = room.done
+        if done is None:  # no steps: all or nothing
+          done = tf.where(room.overflow, 0, times.shape[0])
+        return result, room.needs, done
+
+      self._programs[key] = tf.function(
+        program, jit_compile=True, autograph=False
+      )
+    return self._programs[key]
+
+  def _measure(self, state, particles, domain, times):
+    """Returns sizes for the inputs, empty if nothing depends on the data."""
+    predict = self._simulator.predict
+    # One system first: models without needs are not run on all for nothing.
+    one = map_arrays(lambda x: x[:1], (state, particles, domain))
+    if not capacity.measure(predict, *one, times[:1]):
+      return {}
+    needs = capacity.measure(predict, state, particles, domain, times[:1])
+    return capacity.with_headroom(needs)
+
+  def experimental_get_tracing_count(self) -> int:
+    """As that of `tf.function`, over all sizes."""
+    return sum(
+      p.experimental_get_tracing_count() for p in self._programs.values()
+    )
 def compiled(simulator: Simulator):
-  """Returns `simulator.predict` as one XLA program for each set of shapes.
+  """Returns a simulator's `predict`, compiled; see `Compiled`.
 
   A simulator that says `compilable = False`, because it leaves TensorFlow, is
   called as it is.
   """
   if not getattr(simulator, "compilable", True):
     return simulator.predict
-  return tf.function(simulator.predict, jit_compile=True, autograph=False)
+  return Compiled(simulator)
 
 
 def rollout(
@@ -40,7 +127,16 @@ def rollout(
   Returns:
     A trajectory of P frames in NumPy float32. Diverged systems hold
     non-finite values from then on; nothing is dropped.
+
+  Raises:
+    ValueError: if a box has a side that is not positive.
   """
+  sides = np.asarray(domain.box)
+  if not np.all(sides > 0):
+    raise ValueError(
+      f"a box has sides {sides[~np.all(sides > 0, -1)][0].tolist()}; they must "
+      "be positive, and infinite along open directions"
+    )
   total = len(state.position)
   size = min(batch_size or total, total)
   outputs = []

