@@ -27,7 +27,6 @@ from nbody_bench.hierarchical_passing import (
 from nbody_bench.networks import Gathered
 from nbody_bench.problems import Problem
 from nbody_bench.recipes import Recipe
-from nbody_bench.states import State
 
 CARD = ModelCard(
   name="Hierarchical DeltaGN",
@@ -95,18 +94,20 @@ class Simulator(increments.IncrementSimulator):
     )
     level = graph.particles
     constants = graph.rows(increments.constants(self._problem, particles))
-    rows = State(*map(graph.rows, state))
-    features = tf.concat([constants, rows.velocity], 1)
+    position, velocity = map(graph.rows, state)
+    features = tf.concat([constants, velocity], 1)
     cells = [
-      (tf.concat([summed, mean.velocity], 1), mean.position)
-      for summed, mean in hierarchy.cell_states(graph, constants, rows)
+      (tf.concat([c.constants, c.velocity], 1), c.position)
+      for c in hierarchy.cell_states(
+        graph, constants, position, constants[:, :1] * velocity
+      )
     ]
     dt = tf.cast(time_step, features.dtype)[None]
-    message = self._passing(graph, features, rows.position, cells, dt)
+    message = self._passing(graph, features, position, cells, dt)
     edges = self._edge(
       Gathered(features, level.senders),
       Gathered(features, level.receivers),
-      edge_displacement(level, rows.position),
+      edge_displacement(level, position),
       dt,
     )
     received = level.sum_received(edges) + message

@@ -32,6 +32,8 @@ _HUGE = 2**31 - 1
 # A size beyond this many rows is a sign that all particles have met in one
 # place, and would not fit in memory.
 LARGEST = 2**26
+# How names end of sizes that are no counts and get no headroom.
+EXACT = "_reach"
 
 
 class CapacityError(ValueError):
@@ -131,6 +133,36 @@ def fit(name: str, need: tf.Tensor, most: int) -> int:
   return max(1, most)
 
 
+def attempt(name: str, first: int, most: int, function):
+  """Returns the result of `function(size)` for a size that is large enough.
+
+  For what can be judged only afterwards. As `fit`, but without headroom: sizes
+  are tried one after the other.
+
+  Args:
+    name: ends in `EXACT`.
+    first: size to try first.
+    most: that always suffices.
+    function: maps a size to (result, whether it sufficed), the latter a boolean
+      scalar tensor.
+  """
+  room = _ROOM.get()
+  if room is not None and name in room.sizes:
+    size = min(room.sizes[name], most)
+    result, fits = function(size)
+    room.note(name, tf.where(fits, size, size + 1))
+    return result
+  if not tf.executing_eagerly():
+    return function(most)[0]
+  for size in range(min(first, most), most + 1):
+    result, fits = function(size)
+    if fits or size == most:
+      break
+  if room is not None:
+    room.note(name, tf.constant(size))
+  return result
+
+
 def repeat(count: int, function, carry):
   """Returns `function` applied `count` times to `carry`, in one loop.
 
@@ -174,7 +206,9 @@ def with_headroom(needs: Mapping[str, int]) -> dict[str, int]:
   # An eighth: sums over many particles fluctuate by a few per cent, and unused
   # room is computed like the rest.
   return {
-    name: -(-_checked(name, need + need // 8 + 8) // 64) * 64
+    name: need
+    if name.endswith(EXACT)
+    else _rounded(_checked(name, need + need // 8 + 8))
     for name, need in needs.items()
   }
 
@@ -190,9 +224,14 @@ def grown(sizes: Mapping[str, int], needs: Mapping[str, int]) -> dict[str, int]:
   return {
     name: size
     if needs.get(name, 0) <= size
-    else max(more[name], size + size // 2)
+    else max(more[name], size + (0 if name.endswith(EXACT) else size // 2))
     for name, size in sizes.items()
   }
+
+
+def _rounded(size):
+  unit = 64 if size > 512 else 16
+  return -(-size // unit) * unit
 
 
 def _checked(name, size):

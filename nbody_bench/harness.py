@@ -36,8 +36,10 @@ from nbody_bench.recipes import Recipe
 # Roll-outs of models whose cost grows with N^2 fill memory at about this many
 # pairs at a time.
 _PAIRS_AT_ONCE = 100_000
-_VALIDATION_WINDOWS = 256
-_VALIDATION_ROLLOUTS = 16
+# In validation as many systems as have together about this many bodies, between
+# a least and a most.
+_VALIDATION_WINDOWS = (25_600, 8, 256)
+_VALIDATION_ROLLOUTS = (4000, 2, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,17 +283,22 @@ def _validator(model, simulator, split: pipelines.Split, context: int):
   trajectories.
   """
   loss_of = training.loss_function(model)
+  data = split.given
+  size = min(_batch_size(data), _count(_VALIDATION_WINDOWS, data))
   sample = pipelines.WindowSampler(
-    split.given,
+    data,
     training.window_length(model),
-    _VALIDATION_WINDOWS,
+    size,
     seed=0,
     num_context_frames=context,
   )
-  windows = sample(tf.constant(0, tf.int64))
-  loss = tf.function(lambda: loss_of(windows))
+  windows = [
+    sample(tf.constant(i, tf.int64))
+    for i in range(_count(_VALIDATION_WINDOWS, data) // size)
+  ]
   predict = rollouts.compiled(simulator)
-  few = split.after(context).given.select(slice(0, _VALIDATION_ROLLOUTS))
+  few = split.after(context).given
+  few = few.select(slice(0, _count(_VALIDATION_ROLLOUTS, few)))
   horizon = min(20, len(few.time) - 1)
 
   def validate():
@@ -306,11 +313,16 @@ def _validator(model, simulator, split: pipelines.Split, context: int):
     rmse = evaluation.metric("rollout_rmse")
     values = rmse.values(states, few.frames(1, horizon + 1), None)
     return {
-      "loss": float(loss().numpy()),
+      "loss": float(np.mean([loss_of(w).numpy() for w in windows])),
       f"rollout_rmse_{horizon}": rmse.reduce(values),
     }
 
   return validate
+
+
+def _count(bodies_least_most, data):
+  bodies, least, most = bodies_least_most
+  return min(most, max(least, bodies // data.state.position.shape[2]))
 
 
 def _predict(settings, simulator, truth, task):

@@ -135,6 +135,16 @@ class Hierarchy(NamedTuple):
     return tf.where(self.valid[..., None], values, math.nan)
 
 
+  def sum(self, rows: Array) -> Array:
+    """Returns the sum over the particles of each sample, `[B, F]`."""
+    batch = self.valid.shape[0]
+    total = tf.math.unsorted_segment_sum(
+      rows, self.particles.sample, batch + 1
+    )[:-1]
+    # A product, so that derivatives are NaN too.
+    return total * tf.where(self.valid, 1.0, math.nan)
+
+
 def default_num_levels(num_particles: int, num_dims: int) -> int:
   """Returns round(log4 N) (in space log8 N), at least 2 (paper, section 3.1).
 
@@ -409,29 +419,41 @@ def _valid(position, mask):
   return tf.reduce_all(finite, 1, keepdims=True)
 
 
-def cell_states(
-  hierarchy: Hierarchy, constants: Array, state: State
-) -> list[tuple[Array, State]]:
-  """Returns constants and states of the cells, from the coarsest level.
+class CellState(NamedTuple):
+  """What the cells of a level are made of.
 
-  A cell has the sum of its particles' masses and charges, and the mean of their
-  positions and velocities (or momenta) weighted with mass. Differentiable.
+  Attributes:
+    constants: `[cells, C]`, sums of masses and charges.
+    position: `[cells, D]`, the centre of mass.
+    momentum: `[cells, D]`, the sum.
+    velocity: `[cells, D]`, of the centre of mass.
+  """
+
+  constants: Array
+  position: Array
+  momentum: Array
+  velocity: Array
+
+
+def cell_states(
+  hierarchy: Hierarchy, constants: Array, position: Array, momentum: Array
+) -> list[CellState]:
+  """Returns the cells of each level, from the coarsest. Differentiable.
 
   Args:
     hierarchy: of the particles.
     constants: rows `[n, C]`, the mass first.
-    state: rows `[n, D]`.
+    position: rows `[n, D]`.
+    momentum: rows `[n, D]`.
   """
-  weighted = [constants[:, :1] * x for x in state]
-  sums = tf.concat([constants, *weighted], 1)
+  sums = tf.concat([constants, constants[:, :1] * position, momentum], 1)
   child = hierarchy.particles
-  num_constants = constants.shape[-1]
+  sizes = [x.shape[-1] for x in (constants, position, momentum)]
   result = []
   for level in reversed(hierarchy.cells):
     sums = level.sum_to(sums, child.parent)
-    total = sums[:, :1]
-    total = tf.where(total > 0, total, 1)
-    mean = State(*tf.split(sums[:, num_constants:] / total, 2, 1))
-    result.append((sums[:, :num_constants], mean))
+    total, moment, momenta = tf.split(sums, sizes, 1)
+    mass = tf.where(total[:, :1] > 0, total[:, :1], 1)
+    result.append(CellState(total, moment / mass, momenta, momenta / mass))
     child = level
   return result[::-1]

@@ -91,7 +91,34 @@ class RungeKutta:
   ) -> Carry:
     """Returns the state one step later and the acceleration there."""
     state, pull = carry
-    slopes = [State(state.velocity, pull)]
+    end = self.advance(
+      lambda s: State(s.velocity, acceleration(s)),
+      domain,
+      state,
+      step,
+      first=State(state.velocity, pull),
+    )
+    return end, acceleration(end)
+
+  def advance(
+    self,
+    derivative: Callable[[State], State],
+    domain: Domain,
+    state: State,
+    step,
+    first: State | None = None,
+  ) -> State:
+    """Returns the state one step later, whatever the equation of motion.
+
+    Args:
+      derivative: maps a state to its time derivative; the second field may be
+        momenta as well as velocities.
+      domain: that the end lies in; stages may leave it.
+      state: at the start.
+      step: of time.
+      first: the derivative at the start, where it is known.
+    """
+    slopes = [derivative(state) if first is None else first]
 
     def moved(shares):
       return State(
@@ -108,11 +135,9 @@ class RungeKutta:
       )
 
     for row in self.stages[1:]:
-      stage = moved(row)
-      slopes.append(State(stage.velocity, acceleration(stage)))
+      slopes.append(derivative(moved(row)))
     position, velocity = moved(self.weights)
-    end = State(domain.wrap(position), velocity)
-    return end, acceleration(end)
+    return State(domain.wrap(position), velocity)
 
 
 Integrator = Splitting | RungeKutta

@@ -42,6 +42,28 @@ class Linear(snt.Module):
     return self._linear(inputs)
 
 
+class Energy(snt.Module):
+  """A linear map to one number.
+
+  Its constant stays as it was drawn: no motion depends on the zero of energy,
+  so that there is nothing to train it by.
+  """
+
+  def __init__(self, name: str = "energy"):
+    super().__init__(name=name)
+
+  @snt.once
+  def _initialize(self, fan_in, dtype):
+    draw = UniformFanIn(fan_in)
+    self._w = tf.Variable(draw([fan_in, 1], dtype), name="linear_0/w")
+    self._b = tf.Variable(draw([1], dtype), name="linear_0/b", trainable=False)
+
+  def __call__(self, inputs: Array) -> Array:
+    """Maps `[B, F]` to `[B]`."""
+    self._initialize(inputs.shape[-1], inputs.dtype)
+    return (inputs @ self._w + self._b)[:, 0]
+
+
 def mlp(
   widths: Sequence[int],
   activation=tf.nn.relu,

@@ -14,7 +14,7 @@ def load(name):
 
 def assign_mlp(module, golden, part, rows=None):
   """Copies the weights of one MLP; `rows` reorders the first layer's inputs."""
-  variables = {v.name: v for v in module.trainable_variables}
+  variables = {v.name: v for v in module.variables}
   for i in range(len(variables) // 2):
     for kind in "wb":
       value = golden[f"{part}/linear_{i}/{kind}"]
