@@ -1,6 +1,7 @@
 """Models that learn a Hamiltonian and follow its equations of motion."""
 
 import abc
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -71,7 +72,9 @@ class HamiltonianSimulator(simulators.LearnedSimulator):
       by_position, by_momentum = tape.gradient(
         energy, phase, unconnected_gradients="zero"
       )
-      return State(by_momentum, -by_position)
+      # A system that has diverged has no finite part.
+      sign = tf.where(tf.math.is_finite(energy), 1.0, math.nan)[:, None, None]
+      return State(sign * by_momentum, -sign * by_position)
 
     phase = State(state.position, mass * state.velocity)
     end = self._integrator.advance(derivative, domain, phase, time_step)
