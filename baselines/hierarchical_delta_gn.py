@@ -89,9 +89,7 @@ class Simulator(increments.IncrementSimulator):
 
   def increments(self, state, particles, domain, time_step):
     """See base class."""
-    graph = hierarchy.build(
-      state.position, particles, domain, self._num_levels
-    )
+    graph = hierarchy.build(state.position, particles, domain, self._num_levels)
     level = graph.particles
     constants = graph.rows(increments.constants(self._problem, particles))
     position, velocity = map(graph.rows, state)

@@ -5,10 +5,10 @@ Simulations" (AAAI 2021), section 3.3: the hierarchy of
 `hierarchical_delta_gn` with momenta for velocities, softplus, no time step, and
 the Hamiltonian of `hogn` from the sums over particles and over all edges that
 they receive, those from their cells included. The graph of the state at its
-start holds through a Runge-Kutta step; the centres and momenta of the cells
-follow the particles, and H is differentiated through them (the public code stops
-the gradient at the centres of the finest cells). 319,501 parameters (321,301
-with charges) at the published widths.
+start holds through a Runge-Kutta step; the centres and momenta (sums) of the
+cells follow the particles, and H is differentiated through them (the public
+code stops the gradient at the centres of the finest cells). 319,501 parameters
+(321,301 with charges) at the published widths.
 """
 
 import dataclasses

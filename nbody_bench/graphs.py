@@ -15,7 +15,9 @@ from nbody_bench import capacity, cell_lists
 from nbody_bench.arrays import Array
 from nbody_bench.states import Domain, Particles, State
 
-
+# Of a search by cells, in cells; where bodies cluster so much that it does not
+# suffice, all are searched.
+_LARGEST_REACH = 3
 # Contents of the unit ball by number of dimensions.
 _BALLS = {1: 2.0, 2: math.pi, 3: 4 / 3 * math.pi}
 
@@ -72,7 +74,8 @@ def nearest(
   # as are looked for: if they are spread evenly, hardly ever too few.
   ball = _BALLS[num_dims] * 2**num_dims
   cells_per_side = int((n * ball / (3 * num_neighbours)) ** (1 / num_dims))
-  most = (cells_per_side - 1) // 2  # beyond, a block would meet itself
+  # Beyond, a block would meet itself, or be no smaller job than all.
+  most = min((cells_per_side - 1) // 2, _LARGEST_REACH)
 
   def within(reach):
     if reach > most:
@@ -133,8 +136,10 @@ def _nearest_in_cells(
   width = capacity.fit("nearest_candidates", tf.reduce_max(ends), n)
   width = max(width, num_neighbours)
   place = tf.broadcast_to(tf.range(width), [num_cells, width])
-  which = tf.broadcast_to(tf.range(num_cells)[:, None], place.shape)
-  found = cell_lists.member(listed, near, ends, place, which)
+  which = tf.searchsorted(ends, place, side="right")
+  begin = tf.gather(tf.pad(ends, [[0, 0], [1, 0]]), which, batch_dims=1)
+  near = tf.pad(tf.gather(listed.first, near), [[0, 0], [0, 1]])
+  found = tf.gather(near, which, batch_dims=1) + place - begin
   found = tf.where(place < ends[:, -1:], found, -1)
 
   def rows(x):
@@ -161,9 +166,7 @@ def _nearest_in_cells(
   fits = tf.reduce_all(reached | complete | ~rows(there[..., None]))
 
   senders = tf.gather(listed.order[:-1], chosen) % n
-  back = tf.math.unsorted_segment_sum(
-    row[:, 0], listed.order[:-1], batch * n
-  )
+  back = tf.math.unsorted_segment_sum(row[:, 0], listed.order[:-1], batch * n)
   senders = tf.gather(senders, back)
   return tf.reshape(senders, [batch, n, num_neighbours]), fits
 

@@ -149,6 +149,4 @@ def edge_displacement(level: Level, position: Array) -> Array:
 
 def _to(level, parent_position, position):
   """Returns q_parent - q_child of each node of a level, `[n, D]`."""
-  return level.displacement(
-    position, tf.gather(parent_position, level.parent)
-  )
+  return level.displacement(position, tf.gather(parent_position, level.parent))

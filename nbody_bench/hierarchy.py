@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from nbody_bench import capacity, cell_lists
 from nbody_bench.arrays import Array
-from nbody_bench.states import Domain, Particles, State
+from nbody_bench.states import Domain, Particles
 
 # The 2 x 2 level is dropped: all its cells are adjacent.
 _TOP_LEVEL = 2
@@ -134,7 +134,6 @@ class Hierarchy(NamedTuple):
     )
     return tf.where(self.valid[..., None], values, math.nan)
 
-
   def sum(self, rows: Array) -> Array:
     """Returns the sum over the particles of each sample, `[B, F]`."""
     batch = self.valid.shape[0]
@@ -183,13 +182,16 @@ def build(
     num_levels: L; None for `default_num_levels` of N, padding included.
 
   Raises:
-    ValueError: for levels below 2, or more cells than can be indexed.
+    ValueError: for levels below 2, more cells than can be indexed, or
+      (eagerly) a box without size.
   """
   batch, n, num_dims = position.shape
   if num_levels is None:
     num_levels = default_num_levels(n, num_dims)
   check_num_levels(num_levels)
   num_cells = cell_lists.check_size(batch, 2**num_levels, num_dims)
+  if tf.executing_eagerly():
+    domain.check()
   position = domain.wrap(tf.stop_gradient(position))
   there = cell_lists.present(position, particles.mask)
   extent = cell_lists.extent(position, there, domain)

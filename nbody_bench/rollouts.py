@@ -94,6 +94,8 @@ class Compiled:
     return sum(
       p.experimental_get_tracing_count() for p in self._programs.values()
     )
+
+
 def compiled(simulator: Simulator):
   """Returns a simulator's `predict`, compiled; see `Compiled`.
 
@@ -131,12 +133,7 @@ def rollout(
   Raises:
     ValueError: if a box has a side that is not positive.
   """
-  sides = np.asarray(domain.box)
-  if not np.all(sides > 0):
-    raise ValueError(
-      f"a box has sides {sides[~np.all(sides > 0, -1)][0].tolist()}; they must "
-      "be positive, and infinite along open directions"
-    )
+  domain.check()
   total = len(state.position)
   size = min(batch_size or total, total)
   outputs = []

@@ -95,9 +95,7 @@ def unroll(
     return i + 1, carry, State(*written), tf.maximum(needs, inner.needs)
 
   end, _, record, needs = tf.while_loop(
-    lambda i, carry, record, needs: (
-      (i < num_times) & ~room.exceeded_by(needs)
-    ),
+    lambda i, carry, record, needs: (i < num_times) & ~room.exceeded_by(needs),
     body,
     (tf.convert_to_tensor(room.first), start, record, room.needs),
     maximum_iterations=num_times,

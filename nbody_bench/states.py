@@ -73,6 +73,19 @@ class Domain(NamedTuple):
 
   box: Array
 
+  def check(self) -> None:
+    """Raises ValueError if a side is no length.
+
+    For arrays whose values are known, not those of a program.
+    """
+    sides = np.asarray(self.box)
+    wrong = ~np.all(sides > 0, -1)
+    if np.any(wrong):
+      raise ValueError(
+        f"a box has sides {sides[wrong][0].tolist()}; they must be positive, "
+        "and infinite along open directions"
+      )
+
   def displacement(self, origin: Array, target: Array) -> Array:
     """Returns `target - origin` by the shortest way, `[B, ..., D]`.
 

@@ -16,7 +16,6 @@ from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import Progress, RunDirectory
 from nbody_bench.states import Trajectory
 
-
 # Bodies in a batch from which XLA is faster than TensorFlow's own operations.
 XLA_FROM_BODIES = 4000
 
@@ -144,10 +143,13 @@ def train(
   steps_a_call = 1
   with run, progress, signals.noting():
     while run.step < recipe.train_steps:
-      began, count = time.perf_counter(), min(
-        _until_next(schedule, run.step),
-        recipe.train_steps - run.step,
-        steps_a_call,
+      began, count = (
+        time.perf_counter(),
+        min(
+          _until_next(schedule, run.step),
+          recipe.train_steps - run.step,
+          steps_a_call,
+        ),
       )
       recent += update(run.step, count)
       run.step += count

@@ -205,7 +205,10 @@ def test_nearest_neighbours_grow_in_reach():
   position = rng.uniform(-1, 1, (1, 300, 2))
   position[0, :4] = [[7, 7], [-7, 7], [7, -7], [-7, -7]]
   state = State(position, np.zeros_like(position))
-  particles, domain = Particles(np.ones((1, 300))), Domain(np.full((1, 2), 16.0))
+  particles, domain = (
+    Particles(np.ones((1, 300))),
+    Domain(np.full((1, 2), 16.0)),
+  )
   system = testing.to_tensors((state, particles, domain))
   needs = capacity.measure(lambda: graphs.nearest(*system, 4))
   assert needs["nearest_reach"] > 2
@@ -223,4 +226,6 @@ def test_nearest_neighbours_grow_in_reach():
   rollouts.rollout(predict, evenly, particles, domain, times)
   result = rollouts.rollout(predict, state, particles, domain, times).state
   expected = step(*system, tf.constant(1.0))
-  np.testing.assert_allclose(result.velocity[:, 0], expected.velocity, atol=1e-4)
+  np.testing.assert_allclose(
+    result.velocity[:, 0], expected.velocity, atol=1e-4
+  )

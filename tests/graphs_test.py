@@ -1,8 +1,11 @@
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies as st
 
 from nbody_bench import graphs, testing
+from nbody_bench.states import Domain, Particles, State
 
 
 def tensors(**kwargs):
@@ -30,6 +33,44 @@ def test_nearest_equals_brute_force(box_side):
       order = np.argsort((d**2).sum(-1))
       assert order[0] == i
       assert set(found[b, i]) == set(order[1:4])
+
+
+@hypothesis.settings(deadline=None, max_examples=25)
+@hypothesis.given(
+  num_dims=st.sampled_from([1, 2, 2, 3]),
+  n=st.integers(60, 400),
+  count=st.integers(1, 8),
+  open_sides=st.lists(st.booleans(), min_size=3, max_size=3),
+  power=st.sampled_from([1, 3, 9]),
+  num_padding=st.integers(0, 40),
+  seed=st.integers(0, 1000),
+)
+def test_nearest_by_cells_equals_a_search_among_all(
+  num_dims, n, count, open_sides, power, num_padding, seed
+):
+  """Evenly spread, and clustered as powers of uniform coordinates are."""
+  rng = np.random.default_rng(seed)
+  box = rng.uniform(2, 9, (2, num_dims))
+  x = rng.uniform(-1, 1, (2, n, num_dims)) ** power * box[:, None] / 2
+  box[:, np.array(open_sides[:num_dims])] = np.inf
+  mask = np.ones((2, n))
+  mask[0, : num_padding // 2] = mask[1, n - num_padding :] = 0
+  state, particles, domain = testing.to_tensors(
+    (State(x, x), Particles(mask, mask=mask), Domain(box))
+  )
+  found = graphs.nearest(state, particles, domain, count)
+  d = domain.displacement(
+    state.position[:, :, None], state.position[:, None]
+  ).numpy()
+  squared = np.sum(d**2, -1)
+  squared[:, np.arange(n), np.arange(n)] = np.inf
+  squared = np.where(mask[:, None, :] > 0, squared, np.inf)
+  expected = np.sort(squared, -1)[..., :count]
+  chosen = np.take_along_axis(squared, found.senders.numpy(), -1)
+  real = mask > 0
+  np.testing.assert_allclose(np.sort(chosen, -1)[real], expected[real])
+  for row in found.senders.numpy()[real]:
+    assert len(set(row)) == count
 
 
 def test_padding_is_nobodys_neighbour():

@@ -1,4 +1,4 @@
-"""The models of the hierarchical paper against their reference, and as graphs."""
+"""The models of the hierarchical paper, against their reference and graphs."""
 
 import itertools
 
@@ -275,7 +275,9 @@ def test_a_cell_has_the_sum_of_its_charges(module):
   def push(charges):
     state = State(position, np.zeros_like(position))
     particles = Particles(np.ones((1, 3)), charge=np.array([charges]))
-    system = testing.to_tensors((state, particles, Domain(np.full((1, 2), 8.0))))
+    system = testing.to_tensors(
+      (state, particles, Domain(np.full((1, 2), 8.0)))
+    )
     return model.step(*system, TIME_STEP).velocity.numpy()[0, 0]
 
   # The constants of the far cell are all that particle 0 hears at first hand;
@@ -354,9 +356,7 @@ def test_loss_of_a_window():
   following = model.step(
     window.frame(0), window.particles, window.domain, TIME_STEP
   )
-  gap = window.domain.displacement(
-    following.position, window.frame(1).position
-  )
+  gap = window.domain.displacement(following.position, window.frame(1).position)
   expected = np.mean(
     np.concatenate([gap, following.velocity - window.frame(1).velocity], -1)
     ** 2

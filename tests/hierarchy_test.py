@@ -213,9 +213,7 @@ def test_edges_are_those_of_the_definition_and_cover_every_pair_once(system):
 def test_nodes_are_fewer_than_three_times_the_particles(n, num_dims):
   """The paper's theorem, for uniform states."""
   for seed in range(3):
-    state, particles, domain = testing.random_system(
-      1, n, num_dims, seed=seed
-    )
+    state, particles, domain = testing.random_system(1, n, num_dims, seed=seed)
     graph = hierarchy.build(
       *testing.to_tensors((state.position, particles, domain))
     )
@@ -280,6 +278,12 @@ def test_a_sample_that_is_not_finite_is_nan_and_alone():
   assert np.all(np.isnan(total[1]))
 
 
+@pytest.mark.parametrize("box", [0.0, -1.0, math.nan])
+def test_a_box_without_size_is_an_error(box):
+  with pytest.raises(ValueError, match="sides.*must be positive"):
+    built(np.zeros((1, 4, 2)), box)
+
+
 @pytest.mark.parametrize("num_levels", [-1, 0, 1])
 def test_too_few_levels_are_an_error(num_levels):
   with pytest.raises(ValueError, match=f"num_levels is {num_levels}.*least 2"):
@@ -305,7 +309,7 @@ def test_rows_and_back():
 
 @pytest.mark.parametrize("spare", [0, 1, 50])
 def test_a_program_with_room_enough_does_what_happens_eagerly(spare):
-  """Sizes that are just enough pass; the graphs are the same but for padding."""
+  """Sizes just enough pass; the graphs are the same but for padding."""
   rng = np.random.default_rng(0)
   position = tf.constant(rng.uniform(-4, 4, (2, 30, 2)), tf.float32)
   needs = capacity.measure(lambda: built(position, num_levels=3))
