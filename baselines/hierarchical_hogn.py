@@ -68,8 +68,9 @@ class Config:
     hamiltonians.runge_kutta(self.integrator)
 
 
-_SMALL = Config(edge_widths=(8, 8), node_widths=(8, 8), global_widths=(8, 8))
-TESTING = (_SMALL, dataclasses.replace(_SMALL, num_levels=3))
+TESTING = (
+  Config(edge_widths=(8, 8), node_widths=(8, 8), global_widths=(8, 8)),
+)
 
 
 class Simulator(hamiltonians.HamiltonianSimulator):

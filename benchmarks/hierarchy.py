@@ -117,7 +117,7 @@ def _measure(kind, n, batch, turns):
   inputs = state, particles, domain
   dt = tf.constant(_TIME_STEP)
   needs = capacity.measure(model.step, *inputs, dt)
-  sizes = capacity.with_headroom(needs)
+  sizes = capacity.with_headroom(needs, 1 / 16)
   before = _peak_bytes()
   programs, peaks, first = {}, {}, {}
   if kind in _BUILD:

@@ -197,34 +197,32 @@ def needed(names: list[str], needs: tf.Tensor) -> dict[str, int]:
   return dict(zip(names, needs.numpy().tolist(), strict=False))
 
 
-def with_headroom(needs: Mapping[str, int]) -> dict[str, int]:
+def with_headroom(needs: Mapping[str, int], share: float) -> dict[str, int]:
   """Returns sizes somewhat above the needs, rounded.
+
+  Args:
+    needs: by name.
+    share: of the need that is left free. Unused room is computed like the rest,
+      too little costs a compilation.
 
   Raises:
     CapacityError: if one is too large for memory.
   """
-  # An eighth: sums over many particles fluctuate by a few per cent, and unused
-  # room is computed like the rest.
   return {
     name: need
     if name.endswith(EXACT)
-    else _rounded(_checked(name, need + need // 8 + 8))
+    else _rounded(_checked(name, int(need * (1 + share)) + 8))
     for name, need in needs.items()
   }
 
 
-def grown(sizes: Mapping[str, int], needs: Mapping[str, int]) -> dict[str, int]:
-  """Returns larger sizes where the needs exceed them.
-
-  Raises:
-    CapacityError: if one is too large for memory.
-  """
-  more = with_headroom(needs)
-  # By half at least: a state that collapses needs more at each step.
+def grown(
+  sizes: Mapping[str, int], needs: Mapping[str, int], share: float
+) -> dict[str, int]:
+  """Returns larger sizes where the needs exceed them; as `with_headroom`."""
+  more = with_headroom(needs, share)
   return {
-    name: size
-    if needs.get(name, 0) <= size
-    else max(more[name], size + (0 if name.endswith(EXACT) else size // 2))
+    name: size if needs.get(name, 0) <= size else more[name]
     for name, size in sizes.items()
   }
 

@@ -12,6 +12,11 @@ from nbody_bench.simulators import Simulator
 from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
 
 
+# Shares of room left free: bodies flock together as they move, a compilation
+# takes as long as many steps, and what has collapsed goes on collapsing.
+_AT_FIRST, _AS_IT_GROWS = 0.25, 0.5
+
+
 class Compiled:
   """`predict` of a simulator as one XLA program for each set of shapes.
 
@@ -50,7 +55,7 @@ class Compiled:
       if done == len(times):
         return result._replace(state=states)
       needs = capacity.needed(sorted(sizes), needs)
-      self._sizes[shape] = capacity.grown(sizes, needs)
+      self._sizes[shape] = capacity.grown(sizes, needs, _AS_IT_GROWS)
       if done > first:
         last = State(*(x[:, done - 1] for x in states))
         inputs = (last, *inputs[1:])
@@ -87,7 +92,7 @@ class Compiled:
     if not capacity.measure(predict, *one, times[:1]):
       return {}
     needs = capacity.measure(predict, state, particles, domain, times[:1])
-    return capacity.with_headroom(needs)
+    return capacity.with_headroom(needs, _AT_FIRST)
 
   def experimental_get_tracing_count(self) -> int:
     """As that of `tf.function`, over all sizes."""

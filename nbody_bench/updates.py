@@ -15,6 +15,8 @@ from nbody_bench.states import Trajectory, map_arrays
 
 # Batches handed over in one call; fewer steps may be done of them.
 STEPS_A_CALL = 8
+# The share of room left free: the sums over a batch differ little.
+_HEADROOM = 1 / 16
 # Batches whose needs are looked at before the first step; those that come later
 # and need more cost a compilation each.
 _MEASURED = 4
@@ -59,7 +61,7 @@ class Updates:
       needs = capacity.measure(self._loss_of, _window(windows, i))
       if not needs:
         return
-      sizes = capacity.with_headroom(needs)
+      sizes = capacity.with_headroom(needs, _HEADROOM)
       self.sizes = {k: max(v, self.sizes.get(k, 0)) for k, v in sizes.items()}
 
   def __call__(self, step: int, count: int) -> list[tuple[float, float]]:
@@ -84,7 +86,7 @@ class Updates:
       values[first:done] = results.numpy()[first:done]
       if done < count:
         needs = capacity.needed(sorted(self.sizes), needs)
-        self.sizes = capacity.grown(self.sizes, needs)
+        self.sizes = capacity.grown(self.sizes, needs, _HEADROOM)
       first = done
     return list(map(tuple, values[:count].tolist()))
 

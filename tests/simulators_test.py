@@ -177,3 +177,16 @@ def test_prediction_loss_by_hand():
   assert float(loss) == pytest.approx(0.5)
   right = simulators.prediction_loss(MultiFrame(), window)
   assert float(right) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_box_without_size_is_an_error():
+  state, particles, domain = testing.random_system()
+  domain.box[1, 0] = 0
+  with pytest.raises(ValueError, match=r"sides \[0.0, 8.0\].*positive"):
+    rollouts.rollout(
+      simulators.StepSimulator(drift).predict,
+      state,
+      particles,
+      domain,
+      np.array([0.1]),
+    )
