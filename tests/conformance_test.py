@@ -32,10 +32,11 @@ def _suite(name, model, config, is_charged):
 
   if is_charged:
     # XLA takes its time, and charges are a feature like others.
-    case = Suite.test_same_result_eagerly_and_compiled
-    Suite.test_same_result_eagerly_and_compiled = pytest.mark.slow(
-      lambda self: case(self)
-    )
+    @pytest.mark.slow
+    def compiled(self):
+      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
+
+    Suite.test_same_result_eagerly_and_compiled = compiled
   Suite.__name__ = Suite.__qualname__ = name
   return Suite
 
