@@ -166,7 +166,11 @@ def shifted(
   moved = cell[:, None, :] + offsets
   ring = periodic[:, None, :]
   inside = tf.reduce_all(ring | ((moved >= 0) & (moved < cells_per_side)), -1)
-  moved = tf.where(ring, tf.math.floormod(moved, cells_per_side), moved)
+  # Once around is enough, and cheaper than a remainder.
+  around = tf.cast(moved < 0, tf.int32) - tf.cast(
+    moved >= cells_per_side, tf.int32
+  )
+  moved = tf.where(ring, moved + cells_per_side * around, moved)
   number = index(moved, sample[:, None], cells_per_side)
   # Padding has the sample after the last.
   return tf.where(inside, tf.minimum(number, num_cells), num_cells)
@@ -182,28 +186,3 @@ def block(reach: int, num_dims: int) -> np.ndarray:
   """
   steps = range(-reach, reach + 1)
   return np.array(list(itertools.product(steps, repeat=num_dims)), np.int32)
-
-
-def member(
-  cells: CellList, near: Array, ends: Array, place: Array, row: Array
-) -> Array:
-  """Returns who is at a place of the list of all particles in given cells.
-
-  Args:
-    cells: the particles.
-    near: `[n, K]` cells whose particles form a row's list, in this order.
-    ends: `[n, K]`, cumulative sum of their counts.
-    place: `[...]` in the list.
-    row: `[...]`, whose list.
-
-  Returns:
-    Places in `cells.order`, `[...]`; any number beyond the list's end.
-  """
-  end = tf.gather(ends, row)
-  passed = tf.cast(place[..., None] >= end, tf.int32)
-  which = tf.reduce_sum(passed, -1)
-  which = tf.minimum(which, near.shape[-1] - 1)
-  begin = tf.reduce_max(end * passed, -1)  # the largest end that was passed
-  flat = row * near.shape[-1] + which
-  number = tf.gather(tf.reshape(near, [-1]), flat)
-  return tf.gather(cells.first, number) + place - begin

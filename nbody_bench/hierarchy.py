@@ -380,28 +380,24 @@ def _particles(rows, listed, space, side, num_cells):
     num_cells,
   )
   near = tf.where(rows.there[:, None], near, num_cells)
-  counts = tf.gather(listed.count, near)
-  ends = tf.cumsum(counts, axis=1)
-  # A list holds the particle itself, which is left out.
-  degree = tf.maximum(ends[:, -1] - 1, 0)
-  total = tf.reduce_sum(degree)
+  starts, counts = _without_self(rows, listed, near)
+  width = starts.shape[1]
+  starts, counts = tf.reshape(starts, [-1]), tf.reshape(counts, [-1])
+  total = tf.reduce_sum(counts)
   batch = space.box.shape[0] - 1
   per_sample = (n - 1) // batch
   most = batch * per_sample * (per_sample - 1)
   size = capacity.fit("particle_edges", total, most)
-  start = tf.cumsum(degree, exclusive=True)
+  # Each run of senders begins at a place in the list of edges; how many have
+  # begun there or before says which run an edge belongs to.
+  place = tf.cumsum(counts, exclusive=True)
   begun = tf.math.unsorted_segment_sum(
-    tf.ones_like(start), tf.minimum(start, size), size + 1
-  )[:-1]
-  receivers = tf.cumsum(begun) - 1
+    tf.ones_like(place), tf.minimum(place, size), size + 1
+  )
+  run = tf.maximum(tf.cumsum(begun[:-1]) - 1, 0)
   used = tf.range(size) < total
-  receivers = tf.where(used, receivers, n - 1)
-  place = tf.range(size) - tf.gather(start, receivers)
-  middle = len(offsets) // 2
-  own = tf.range(n) - tf.gather(listed.first, listed.cell)
-  own += ends[:, middle] - counts[:, middle]
-  place += tf.cast(place >= tf.gather(own, receivers), tf.int32)
-  senders = cell_lists.member(listed, near, ends, place, receivers)
+  receivers = tf.where(used, run // width, n - 1)
+  senders = tf.gather(starts, run) + tf.range(size) - tf.gather(place, run)
   senders = tf.where(used, senders, n - 1)
   return Level(
     sample=rows.sample,
@@ -412,6 +408,30 @@ def _particles(rows, listed, space, side, num_cells):
     num_edges=total,
     box=tf.gather(space.box, rows.sample),
   )
+
+
+def _without_self(rows, listed, near):
+  """Returns the runs of rows that are each particle's senders.
+
+  Those of a cell are one run, but for the particle's own cell, which has one
+  before it and one after it.
+
+  Returns:
+    First rows and lengths, `[n, K + 1]`.
+  """
+  count, first = tf.gather(listed.count, near), tf.gather(listed.first, near)
+  middle = near.shape[1] // 2
+  place = tf.range(near.shape[0])
+  before = tf.where(rows.there, place - first[:, middle], 0)
+  after = tf.maximum(count[:, middle] - before - 1, 0)
+  starts = [first[:, : middle + 1], place[:, None] + 1, first[:, middle + 1 :]]
+  counts = [
+    count[:, :middle],
+    before[:, None],
+    after[:, None],
+    count[:, middle + 1 :],
+  ]
+  return tf.concat(starts, 1), tf.concat(counts, 1)
 
 
 def _valid(position, mask):
