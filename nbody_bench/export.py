@@ -10,7 +10,6 @@ run them; `benchmarks/exported.py` does so in JAX.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -18,10 +17,22 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
 import nbody_bench
-from nbody_bench import command_line, files
+from nbody_bench import (
+  command_line,
+  export_readme,
+  files,
+  pipelines,
+  portable,
+  rollouts,
+  simulators,
+  trained,
+  training,
+  updates,
+)
 from nbody_bench.states import (
   OF_SYSTEM,
   Domain,
@@ -36,19 +47,6 @@ _MEASURED = 4
 # Training windows come from so many trajectories: all of them may not fit in
 # memory, and a few show what is needed.
 _TRAIN_TRAJECTORIES = 16
-# What is read of a run's config.json.
-_DESCRIPTION = ("model", "dataset", "config", "recipe", "seed", "checkpoint")
-_DTYPES = {
-  "PRED": "bool",
-  "S32": "int32",
-  "S64": "int64",
-  "U32": "uint32",
-  "U64": "uint64",
-  "F16": "float16",
-  "BF16": "bfloat16",
-  "F32": "float32",
-  "F64": "float64",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,29 +72,6 @@ class Settings:
   train_batch_size: int | None = None
 
 
-class _Run(NamedTuple):
-  """A trained model as its run left it: weights, slots, steps done."""
-
-  description: dict[str, Any]
-  problem: Any
-  recipe: Any
-  model: Any
-  optimizer: Any
-  update: Any  # `updates.Updates`
-  step: int
-  test: Trajectory  # `[B, T, N, D]`, to roll out from
-
-
-class _Program(NamedTuple):
-  """A `tf.function`, and one call of it that found enough room."""
-
-  function: Any
-  arguments: dict[str, Any]
-  results: dict[str, Any]
-  sizes: dict[str, int]
-  steps: int
-
-
 def export(settings: Settings) -> None:
   """Writes the folder, whole or not at all.
 
@@ -110,26 +85,27 @@ def export(settings: Settings) -> None:
     raise ValueError(
       f"{out} exists and is not an empty folder; choose another --out"
     )
-  run = _load(settings)
+  loaded = _load(settings)
   temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
   temporary.mkdir(parents=True)
   try:
-    _write(temporary, settings, run)
+    _write(temporary, settings, loaded)
     temporary.rename(out)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(folder, settings, run):
-  variables = _variables(run)
+def _write(folder, settings, loaded):
+  run = loaded.run
+  variables = _variables(run.model, loaded.optimizer)
   weights = {name: v.numpy() for name, v in variables.items()}
   programs, example = {}, {}
   for name, called in (
-    ("rollout", lambda: _rollout(run, settings)),
-    ("train_step", lambda: _train_step(run, variables)),
+    ("rollout", lambda: _rollout(loaded, settings)),
+    ("train_step", lambda: _train_step(loaded, variables)),
   ):
     program = called()
-    module, layout = _lowered(program, variables)
+    module, layout = portable.lowered(program, variables)
     file = f"{name}.hlo"
     files.replace_bytes(folder / file, module.SerializeToString())
     programs[name] = {
@@ -139,7 +115,7 @@ def _write(folder, settings, run):
       "needs": sorted(program.sizes),
       **layout,
     }
-    for key, x in _named(program.arguments).items():
+    for key, x in portable.named(program.arguments).items():
       example[f"{name}/in/{key}"] = x.numpy()
     for key in (output["name"] for output in layout["outputs"]):
       value = program.results.get(key, variables.get(key))
@@ -153,131 +129,93 @@ def _write(folder, settings, run):
     "nbody_bench": nbody_bench.__version__,
     **{k: run.description[k] for k in ("model", "dataset", "config", "seed")},
     "recipe": dataclasses.asdict(run.recipe),
-    "step": run.step,
+    "step": loaded.step,
     "time_step": run.problem.time_step,
     "programs": programs,
   }
   files.replace_json(folder / "signature.json", signature)
-  files.replace_bytes(folder / "README.md", _readme(signature).encode())
+  files.replace_bytes(
+    folder / "README.md", export_readme.text(signature).encode()
+  )
+
+
+class _Loaded(NamedTuple):
+  """A trained model, and what its two programs are made of."""
+
+  run: trained.Run
+  optimizer: Any
+  update: updates.Updates
+  step: int
+  test: Trajectory  # `[B, T, N, D]`, to roll out from
 
 
 def _load(settings):
   """Builds the model as the run did, and restores it."""
-  import sonnet as snt
-  import tensorflow as tf
-
-  from nbody_bench import pipelines, plugins, simulators, training, updates
-
-  description = _description(settings.checkpoint)
-  dataset = description["dataset"]
-  _check_prepared(dataset, settings.data_dir)
-  plugin = plugins.load_model(description["model"])
-  config, recipe = _configured(description, plugin, settings)
-  problem = pipelines.problem(dataset, settings.data_dir)
-  model = plugin.build(config, problem)
+  run = trained.read(settings.checkpoint, settings.data_dir)
+  name, problem, model = run.description["model"], run.problem, run.model
+  size = settings.train_batch_size or run.recipe.batch_size
+  run = run._replace(recipe=dataclasses.replace(run.recipe, batch_size=size))
   simulator = simulators.as_simulator(model)
   if not getattr(simulator, "compilable", True):
     raise ValueError(
-      f"{description['model']} leaves TensorFlow (compilable = False): there "
-      "is no program to export"
+      f"{name} leaves TensorFlow (compilable = False): there is no program to "
+      "export"
     )
-  test, train = _data(settings, dataset, problem)
+  test, train = _data(settings, run.description["dataset"], problem)
   # Variables are made by the first call.
   simulator.predict(*_systems(test, 0, 1), _times(problem, 1))
-  if not training.trainable_variables(model):
+  variables = training.trainable_variables(model)
+  if not variables:
     raise ValueError(
-      f"{description['model']} has nothing to train, and what is exported is a "
-      "trained model; choose another run"
+      f"{name} has nothing to train, and what is exported is a trained model; "
+      "choose another run"
     )
-  tf.random.set_global_generator(tf.random.Generator.from_seed(0))
-  optimizer = snt.optimizers.Adam(tf.Variable(0.0, trainable=False))
+  optimizer, step, sizes = trained.restore(run)
   sample = pipelines.WindowSampler(
     train,
     training.window_length(model),
-    recipe.batch_size,
-    description["seed"],
+    size,
+    run.description["seed"],
     problem.num_context_frames,
   )
   update = updates.Updates(
     training.loss_function(model),
-    training.trainable_variables(model),
+    variables,
     optimizer,
-    recipe,
+    run.recipe,
     sample,
     jit=True,
   )
-  update.measure()
-  step, sizes = _restore(settings.checkpoint, model, optimizer, description)
   if sizes and not (settings.num_particles or settings.train_batch_size):
     update.sizes = sizes
-  return _Run(
-    description, problem, recipe, model, optimizer, update, step, test
-  )
+  else:
+    update.measure()
+  return _Loaded(run, optimizer, update, step, test)
 
 
-def _description(folder):
-  """Returns what `config.json` says."""
-  path = folder / "config.json"
-  mend = "take the file of another seed of that run, its seed changed"
-  if not path.is_file():
-    seeds = sorted(p.parent for p in folder.glob("seed_*/config.json"))
-    guess = f"; did you mean {seeds[0]}?" if seeds else ""
-    raise ValueError(
-      f"{path} is missing; --checkpoint is a run's seed folder, such as "
-      f"out/x/seed_0{guess}"
-    )
-  try:
-    description = json.loads(path.read_text())
-    missing = [k for k in _DESCRIPTION if k not in description]
-  except (ValueError, TypeError) as error:
-    raise ValueError(f"{path} is damaged ({error}); {mend}") from None
-  if missing:
-    raise ValueError(f"{path} lacks {', '.join(missing)}; {mend}")
-  return description
-
-
-def _check_prepared(dataset, data_dir):
-  import tensorflow_datasets as tfds
-
-  from nbody_bench import plugins
-
-  plugins.check_dataset(dataset)
-  builder = tfds.builder(dataset, data_dir=data_dir)
-  if not builder.is_prepared():
-    raise ValueError(
-      f"{dataset} is not in {builder.data_dir}, and its states are needed as "
-      "example and to choose sizes; say where it is by --data_dir, or make it: "
-      f"python -m nbody_bench.prepare --dataset={dataset}"
-    )
-
-
-def _configured(description, plugin, settings):
-  """Returns the model's config and the recipe, as dataclasses."""
-  from nbody_bench.recipes import Recipe
-
-  def made(kind, values):
-    # JSON has no tuples.
-    return kind(
-      **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
-
-  try:
-    config = made(plugin.config, description["config"])
-    recipe = made(Recipe, description["recipe"])
-  except (TypeError, AttributeError) as error:
-    raise ValueError(
-      f"{settings.checkpoint / 'config.json'} does not fit the model "
-      f"{description['model']} ({error}); export with the version of the suite "
-      "that trained it"
-    ) from None
-  size = settings.train_batch_size or recipe.batch_size
-  return config, dataclasses.replace(recipe, batch_size=size)
+def _variables(model, optimizer):
+  """Returns all variables, by their names in `weights.npz`."""
+  groups = {
+    "model": getattr(model, "variables", ()),
+    "optimizer": optimizer.variables,
+    "random": [tf.random.get_global_generator().state],
+  }
+  result: dict[str, Any] = {}
+  for group, variables in groups.items():
+    for variable in variables:
+      if not isinstance(variable, tf.Variable):
+        variable = variable.value  # of Keras
+      name = f"{group}/{variable.name.removesuffix(':0')}"
+      if variable is optimizer.learning_rate:
+        name = "optimizer/learning_rate"
+      while name in result:
+        name += "_"
+      result[name] = variable
+  return result
 
 
 def _data(settings, dataset, problem):
   """Returns test trajectories to roll out from, and training trajectories."""
-  from nbody_bench import pipelines
-
   count = _MEASURED * settings.batch_size
   test = pipelines.load(dataset, "test", settings.data_dir, count)
   test = test.after(problem.num_context_frames).given
@@ -349,70 +287,8 @@ def with_particles(trajectory: Trajectory, num_particles: int) -> Trajectory:
   )
 
 
-def _restore(folder, model, optimizer, description):
-  """Loads the run's weights and slots; returns its steps and sizes."""
-  import tensorflow as tf
-
-  from nbody_bench.run_directory import RunDirectory
-
-  run = RunDirectory(folder, model=model, optimizer=optimizer)
-  path = run.last_checkpoint
-  if not path:
-    raise ValueError(
-      f"{folder / 'checkpoints'} holds no checkpoint; --checkpoint is the seed "
-      "folder of a run that has saved one (python -m nbody_bench.run --resume "
-      "goes on with one that was broken off)"
-    )
-  step = tf.Variable(0, dtype=tf.int64, trainable=False)
-  sizes = tf.Variable("{}", dtype=tf.string, trainable=False)
-  # Not by `run.restore()`, which would cut the log of a run that is going on.
-  saved = tf.train.Checkpoint(
-    model=model,
-    optimizer=optimizer,
-    step=step,
-    sizes=sizes,
-    random=tf.random.get_global_generator(),
-  )
-  try:
-    saved.restore(path).assert_existing_objects_matched()
-  except (tf.errors.OpError, ValueError, AssertionError) as error:
-    reason = str(error).strip().partition("\n")[0][:200]
-    raise ValueError(
-      f"checkpoint {path} is damaged or of another model ({reason}); remove it "
-      "to export the one before"
-    ) from None
-  if description["checkpoint"] == "best":
-    run.load_best()
-  return int(step.numpy()), json.loads(sizes.numpy())
-
-
-def _variables(run):
-  """Returns all variables, by their names in `weights.npz`."""
-  import tensorflow as tf
-
-  groups = {
-    "model": getattr(run.model, "variables", ()),
-    "optimizer": run.optimizer.variables,
-    "random": [tf.random.get_global_generator().state],
-  }
-  result: dict[str, Any] = {}
-  for group, variables in groups.items():
-    for variable in variables:
-      if not isinstance(variable, tf.Variable):
-        variable = variable.value  # of Keras
-      name = f"{group}/{variable.name.removesuffix(':0')}"
-      if variable is run.optimizer.learning_rate:
-        name = "optimizer/learning_rate"
-      while name in result:
-        name += "_"
-      result[name] = variable
-  return result
-
-
 def _systems(trajectory, first, count):
   """Returns state, particles and domain of `count` systems, as tensors."""
-  import tensorflow as tf
-
   index = np.arange(first, first + count) % len(trajectory.domain.box)
   some = trajectory.select(index)
   return map_arrays(
@@ -422,251 +298,59 @@ def _systems(trajectory, first, count):
 
 
 def _times(problem, num_steps):
-  import tensorflow as tf
-
   steps = np.arange(1, num_steps + 1)
   return tf.constant(problem.time_step * steps, tf.float32)
 
 
-def _rollout(run, settings):
+def _rollout(loaded, settings):
   """Calls the roll-out, with room for all of its steps."""
-  import tensorflow as tf
-
-  from nbody_bench import rollouts, simulators
-
-  predict = rollouts.Compiled(simulators.as_simulator(run.model))
-  times = _times(run.problem, settings.num_steps)
+  predict = rollouts.Compiled(simulators.as_simulator(loaded.run.model))
+  times = _times(loaded.run.problem, settings.num_steps)
   for i in range(_MEASURED):
-    systems = _systems(run.test, i * settings.batch_size, settings.batch_size)
+    systems = _systems(
+      loaded.test, i * settings.batch_size, settings.batch_size
+    )
     predict(*systems, times)
   # As large by now as any of these roll-outs needed.
-  sizes = predict._sizes[tuple(systems[0].position.shape)]
+  sizes = predict.sizes[tuple(systems[0].position.shape)]
   function = predict.program(sizes)
-  systems = _systems(run.test, 0, settings.batch_size)
+  systems = _systems(loaded.test, 0, settings.batch_size)
   arguments = {
     **dict(zip(("state", "particles", "domain"), systems, strict=True)),
     "times": times,
     "first": tf.constant(0),
   }
   trajectory, needs, done = function(*arguments.values())
-  results = _named(trajectory._asdict()) | {"needs": needs, "done": done}
-  return _Program(function, arguments, results, sizes, settings.num_steps)
+  results = portable.named(trajectory._asdict()) | {
+    "needs": needs,
+    "done": done,
+  }
+  return portable.Program(
+    function, arguments, results, sizes, settings.num_steps
+  )
 
 
-def _train_step(run, variables):
+def _train_step(loaded, variables):
   """Calls the training program, which leaves the variables updated."""
-  import tensorflow as tf
-
-  from nbody_bench.updates import STEPS_A_CALL
-
   before = {name: v.numpy() for name, v in variables.items()}
   # Once for the sizes, which grow until the steps fit.
-  run.update(run.step, STEPS_A_CALL)
+  loaded.update(loaded.step, updates.STEPS_A_CALL)
   for name, variable in variables.items():
     variable.assign(before[name])
-  steps = range(run.step, run.step + STEPS_A_CALL)
+  steps = range(loaded.step, loaded.step + updates.STEPS_A_CALL)
   arguments = {
-    "windows": run.update._windows(run.step),
-    "rates": tf.constant([run.recipe.learning_rate_at(s) for s in steps]),
+    "windows": loaded.update.windows(loaded.step),
+    "rates": tf.constant(
+      [loaded.run.recipe.learning_rate_at(s) for s in steps]
+    ),
     "first": tf.constant(0),
-    "count": tf.constant(STEPS_A_CALL),
+    "count": tf.constant(updates.STEPS_A_CALL),
   }
-  function = run.update._program()
+  function = loaded.update.program()
   losses, needs, done = function(*arguments.values())
   results = {"losses": losses, "needs": needs, "done": done}
-  return _Program(function, arguments, results, run.update.sizes, STEPS_A_CALL)
-
-
-def _named(structure) -> dict[str, Any]:
-  """Returns the arrays of nested (named) tuples, by dotted names, in order."""
-  result: dict[str, Any] = {}
-  for name, value in structure.items():
-    if hasattr(value, "_asdict"):
-      inner = _named(value._asdict())
-      result |= {f"{name}.{k}": v for k, v in inner.items()}
-    elif value is not None:
-      result[name] = value
-  return result
-
-
-def _lowered(program, variables):
-  """Returns the module of a program, and its inputs and outputs in order.
-
-  The inputs are the arguments, then the variables that the function captured;
-  the outputs its results, then the variables that it updates.
-  """
-  from tensorflow.compiler.xla.service import hlo_pb2
-
-  values = tuple(program.arguments.values())
-  lower = program.function.experimental_get_compiler_ir(*values)
-  # What is lowered for the CPU holds nothing of it; for a GPU it might.
-  module = hlo_pb2.HloModuleProto.FromString(
-    lower(stage="hlo_serialized", platform_name="CPU")
-  )
-  check_portable(module)
-  _forget_sources(module)
-  names = {id(v.handle): name for name, v in variables.items()}
-  captured = program.function.get_concrete_function(*values).captured_inputs
-  weights = [names.get(id(x)) for x in captured]
-  if None in weights:
-    raise ValueError(
-      "the model uses a tensor or variable from outside that is not among its "
-      "`variables`; make it a tf.Variable attribute of the model"
-    )
-  arguments = list(_named(program.arguments))
-  shape = module.host_program_shape
-  inputs = [
-    {"name": name, **_layout(x), "weights": of}
-    for name, of, x in zip(
-      [*arguments, *weights],
-      [None] * len(arguments) + weights,
-      shape.parameters,
-      strict=True,
-    )
-  ]
-  updated = {
-    alias.output_shape_index[0]: alias.parameter_number
-    for alias in module.input_output_alias.entries
-  }
-  results = list(program.results)
-  outputs = []
-  for i, x in enumerate(shape.result.tuple_shapes):
-    of = updated.get(i)
-    name = results[i] if of is None else inputs[of]["name"]
-    outputs.append({"name": name, **_layout(x), "updates": of})
-  return module, {"inputs": inputs, "outputs": outputs}
-
-
-def _layout(shape):
-  from tensorflow.compiler.xla import xla_data_pb2
-
-  kind = xla_data_pb2.PrimitiveType.Name(shape.element_type)
-  return {"shape": list(shape.dimensions), "dtype": _DTYPES[kind]}
-
-
-def check_portable(module: Any) -> None:
-  """Refuses what another runtime, or another device, could not run.
-
-  Args:
-    module: an `HloModuleProto`.
-
-  Raises:
-    ValueError: naming the operation that calls a kernel of TensorFlow's, or
-      whose shape depends on the data.
-  """
-  for computation in module.computations:
-    for instruction in computation.instructions:
-      name = instruction.metadata.op_name or instruction.name
-      if instruction.opcode == "custom-call":
-        raise ValueError(
-          f"{name} becomes a call of {instruction.custom_call_target!r}, which "
-          "only TensorFlow has; compute it by other operations"
-        )
-      if any(instruction.shape.is_dynamic_dimension):
-        raise ValueError(
-          f"{name} has a shape that depends on the data; give it a size by "
-          "nbody_bench.capacity.fit"
-        )
-
-
-def _forget_sources(module):
-  """Removes the paths of the machine that lowered the module."""
-  module.ClearField("stack_frame_index")
-  for computation in module.computations:
-    for instruction in computation.instructions:
-      metadata = instruction.metadata
-      for field in ("source_file", "source_line", "stack_frame_id"):
-        metadata.ClearField(field)
-
-
-_README = """# {model} as XLA programs
-
-Trained for {done} steps on {dataset} (seed {seed}), exported by nbody_bench
-{version}. Nothing here needs TensorFlow.
-
-| file | what |
-|---|---|
-| `rollout.hlo` | {num_steps} time steps of {batch} x {n} particles |
-| `train_step.hlo` | {steps} steps of Adam, each on {windows} windows |
-| `weights.npz` | the model's variables and the optimiser's |
-| `signature.json` | inputs and outputs of both programs, in order |
-| `example.npz` | inputs, and the outputs that TensorFlow gave for them |
-
-A program is a serialized `HloModuleProto`, not optimised for any device, for
-runtimes with a PJRT interface to compile. It calls no custom kernel, and no
-shape in it depends on the data. Tried: JAX 0.10.2 on a CPU, by
-`python benchmarks/exported.py --dir=THIS_FOLDER` in the repository.
-
-## Calling a program
-
-1. Read `programs.<name>` in `signature.json`. Pass one array for each of
-   `inputs`, in that order, with that shape and dtype. Where `weights` is null
-   it is an argument of the call, for which `example.npz` has
-   `<name>/in/<input>`; else it is a variable, `weights.npz` has it under that
-   name. Some are int64: a runtime that narrows integers must be told not to.
-2. Compile the module with default options, execute it, and take the result
-   apart: one array for each of `outputs`, in order.
-3. Where `updates` is a number, the output is the new value of that input
-   (counted from 0). Pass it there in the next call. The module lets the runtime
-   reuse the memory of these inputs: an array that was passed there is gone.
-
-Outputs for the inputs of the example are in `example.npz`,
-`<name>/out/<output>`. All is in single precision, and each compiler adds up in
-an order of its own: expect a step's change to agree to 1e-6 and several
-optimiser steps' to 1e-3, less where a GPU multiplies matrices in TF32.
-
-## What the arrays mean
-
-All is in the units of the data set; `time_step` in `signature.json` is the time
-between its frames. B systems, P output times, N particles, D dimensions.
-
-Roll-out:
-
-- `state.position`, `state.velocity` `[B, N, D]`: at time 0. In a periodic box
-  of sides L coordinates lie in [-L/2, L/2).
-- `particles.*` `[B, N]`: masses and what else the law knows. `mask` marks
-  particles by 1 and padding by 0.
-- `domain.box` `[B, D]`: sides, infinite along open directions.
-- `times` `[P]`: output times, increasing and positive.
-- `first`: how many of the output times are done already, 0 at first. Otherwise
-  `state` is that of the last one done, and only later frames of the result are
-  valid.
-- Outputs `state.position`, `state.velocity` `[B, P, N, D]`: at these times.
-
-Training:
-
-- `windows.*`: {steps} batches of windows of consecutive frames,
-  `windows.time` `[T]` being common to all.
-- `rates` `[{steps}]`: learning rate of each step.
-- `first`, `count`: the steps to do are `first` to `count` (exclusive).
-- Output `losses` `[{steps}, 2]`: loss and norm of the gradient of each.
-
-## When there is not enough room
-
-Sizes that depend on the data, such as the number of edges, are fixed:
-`sizes` in `signature.json`, measured on the data set with some headroom. Output
-`done` says how many steps (`first` included) are finished, and `needs` what was
-needed: entry i belongs to the i-th name of `needs` in `signature.json`, the
-others are unused. If `done` is less than was asked for, a need was larger than
-its size: frames and updates up to `done` are valid, later frames are not, and a
-program with larger sizes has to go on from there. The harness of nbody_bench
-makes one by itself; here, export again for more particles or a larger batch.
-Models whose shapes do not depend on the data have no sizes.
-"""
-
-
-def _readme(signature):
-  rollout, train = (signature["programs"][k] for k in ("rollout", "train_step"))
-  batch, n, _ = rollout["inputs"][0]["shape"]
-  return _README.format(
-    **{k: signature[k] for k in ("model", "dataset", "seed")},
-    done=signature["step"],
-    version=signature["nbody_bench"],
-    batch=batch,
-    n=n,
-    num_steps=rollout["steps"],
-    steps=train["steps"],
-    windows=signature["recipe"]["batch_size"],
+  return portable.Program(
+    function, arguments, results, loaded.update.sizes, updates.STEPS_A_CALL
   )
 
 

@@ -11,7 +11,6 @@ from nbody_bench import capacity
 from nbody_bench.simulators import Simulator
 from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
 
-
 # Shares of room left free: bodies flock together as they move, a compilation
 # takes as long as many steps, and what has collapsed goes on collapsing.
 _AT_FIRST, _AS_IT_GROWS = 0.25, 0.5
@@ -28,7 +27,7 @@ class Compiled:
 
   def __init__(self, simulator: Simulator):
     self._simulator = simulator
-    self._sizes: dict[tuple, dict[str, int]] = {}  # by shape of the positions
+    self.sizes: dict[tuple, dict[str, int]] = {}
     self._programs: dict[tuple, Any] = {}  # by sizes
 
   def __call__(self, state, particles, domain, times) -> Trajectory:
@@ -39,13 +38,13 @@ class Compiled:
     """
     inputs = (state, particles, domain, times)
     shape = tuple(state.position.shape)
-    if shape not in self._sizes:
-      self._sizes[shape] = self._measure(*inputs)
-    if not self._sizes[shape]:
+    if shape not in self.sizes:
+      self.sizes[shape] = self._measure(*inputs)
+    if not self.sizes[shape]:
       return self.program({})(*inputs, 0)[0]
     first, frames = 0, None
     while True:
-      sizes = self._sizes[shape]
+      sizes = self.sizes[shape]
       result, needs, done = self.program(sizes)(*inputs, tf.constant(first))
       states, done = result.state, int(done)
       if frames is not None:
@@ -55,7 +54,7 @@ class Compiled:
       if done == len(times):
         return result._replace(state=states)
       needs = capacity.needed(sorted(sizes), needs)
-      self._sizes[shape] = capacity.grown(sizes, needs, _AS_IT_GROWS)
+      self.sizes[shape] = capacity.grown(sizes, needs, _AS_IT_GROWS)
       if done > first:
         last = State(*(x[:, done - 1] for x in states))
         inputs = (last, *inputs[1:])

@@ -78,25 +78,34 @@ class RunDirectory:
     Raises:
       ValueError: if it is damaged or belongs to another model.
     """
-    path = self.last_checkpoint
-    if path:
-      try:
-        status = self._last.checkpoint.restore(path)
-        status.assert_existing_objects_matched()
-      except (tf.errors.OpError, ValueError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise ValueError(
-          f"checkpoint {path} is damaged or of another model ({reason}); "
-          "remove it to go on from the one before, or choose another "
-          "--output_dir"
-        ) from None
-      self.step = int(self._step.numpy())
-      self.sizes = json.loads(self._sizes.numpy())
-      self._began = time.perf_counter() - float(self._seconds.numpy())
+    self.load()
     if self._log_path.exists():
       lines = self._log_path.read_text().splitlines(keepends=True)
       kept = [x for x in lines if _step_of(x) <= self.step]
       replace_bytes(self._log_path, "".join(kept).encode())
+
+  def load(self) -> None:
+    """Loads the newest checkpoint, if there is one; changes nothing on disk.
+
+    Raises:
+      ValueError: as `restore`.
+    """
+    path = self.last_checkpoint
+    if not path:
+      return
+    try:
+      status = self._last.checkpoint.restore(path)
+      status.assert_existing_objects_matched()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+      reason = str(error).strip().partition("\n")[0][:200]
+      raise ValueError(
+        f"checkpoint {path} is damaged or of another model ({reason}); "
+        "remove it to go on from the one before, or choose another "
+        "--output_dir"
+      ) from None
+    self.step = int(self._step.numpy())
+    self.sizes = json.loads(self._sizes.numpy())
+    self._began = time.perf_counter() - float(self._seconds.numpy())
 
   def save(self) -> None:
     """Writes the checkpoint of the present step."""

@@ -52,11 +52,11 @@ class Updates:
     )
     self._jit = jit
     self._programs: dict[tuple, Any] = {}
-    _make_slots(optimizer, variables)
+    make_slots(optimizer, variables)
 
   def measure(self) -> None:
     """Chooses sizes by what the first batches need."""
-    windows = self._windows(0)
+    windows = self.windows(0)
     for i in range(_MEASURED):
       needs = capacity.measure(self._loss_of, _window(windows, i))
       if not needs:
@@ -73,12 +73,12 @@ class Updates:
     Raises:
       CapacityError: where a batch needs more than memory could hold.
     """
-    windows = self._windows(step)
+    windows = self.windows(step)
     rates = [self._recipe.learning_rate_at(step + i) for i in range(count)]
     rates += [0.0] * (STEPS_A_CALL - count)
     first, values = 0, np.zeros((STEPS_A_CALL, 2))
     while first < count:
-      program = self._program()
+      program = self.program()
       results, needs, done = program(
         windows, tf.constant(rates), tf.constant(first), tf.constant(count)
       )
@@ -90,10 +90,12 @@ class Updates:
       first = done
     return list(map(tuple, values[:count].tolist()))
 
-  def _windows(self, step):
+  def windows(self, step: int) -> Trajectory:
+    """Returns the batches from a step on, `[STEPS_A_CALL, B, W, N, D]`."""
     return self._sample(tf.constant(step, tf.int64))
 
-  def _program(self):
+  def program(self):
+    """Returns the `tf.function` for the present sizes; see `_steps`."""
     key = tuple(sorted(self.sizes.items()))
     if key not in self._programs:
       self._programs[key] = tf.function(
@@ -165,8 +167,10 @@ def _window(windows, i):
   return Trajectory(windows.time, *rest)
 
 
-def _make_slots(optimizer, variables):
+def make_slots(optimizer: Any, variables: list[tf.Variable]) -> None:
   """Makes the optimiser's variables, which a loop's body must not."""
+  if getattr(optimizer, "m", None):
+    return
   optimizer.apply([tf.zeros_like(v) for v in variables], variables)
   for variable in optimizer.variables:
     variable.assign(tf.zeros_like(variable))

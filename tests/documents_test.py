@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 import nbody_bench
-from nbody_bench import doctor, inspect, prepare, run
+from nbody_bench import doctor, export, inspect, prepare, run
 from nbody_bench.leaderboard import __main__ as leaderboard
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -20,6 +20,7 @@ MAINS = {
   "nbody_bench.run": run.main,
   "nbody_bench.prepare": prepare.main,
   "nbody_bench.inspect": inspect.main,
+  "nbody_bench.export": export.main,
   "nbody_bench.leaderboard": leaderboard.main,
   "nbody_bench.doctor": doctor.main,
 }

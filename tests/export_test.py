@@ -13,6 +13,7 @@ from nbody_bench import (
   export,
   pipelines,
   plugins,
+  portable,
   run,
   testing,
 )
@@ -320,7 +321,7 @@ def edit(**changes):
     ),
     (
       lambda f: shutil.rmtree(f / "checkpoints"),
-      r"checkpoints holds no checkpoint; --checkpoint is the seed folder",
+      r"checkpoints holds no checkpoint; take the seed folder",
     ),
     (
       lambda f: (f / "checkpoints" / "last-2.index").write_bytes(b"nonsense"),
@@ -364,10 +365,10 @@ def test_what_only_tensorflow_could_run_is_refused():
   lower = unique.experimental_get_compiler_ir(tf.constant([1.0, 2.0, 1.0]))
   module = hlo_pb2.HloModuleProto.FromString(lower(stage="hlo_serialized"))
   with pytest.raises(ValueError, match="has a shape that depends on the data"):
-    export.check_portable(module)
+    portable.check_portable(module)
   module = hlo_pb2.HloModuleProto()
   module.computations.add().instructions.add(
     name="sort", opcode="custom-call", custom_call_target="TopK"
   )
   with pytest.raises(ValueError, match="sort becomes a call of 'TopK'"):
-    export.check_portable(module)
+    portable.check_portable(module)

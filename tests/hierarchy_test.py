@@ -280,7 +280,7 @@ def test_a_sample_that_is_not_finite_is_nan_and_alone():
 
 @pytest.mark.parametrize("box", [0.0, -1.0, math.nan])
 def test_a_box_without_size_is_an_error(box):
-  with pytest.raises(ValueError, match="sides.*must be positive"):
+  with pytest.raises(ValueError, match=r"sides.*must be positive"):
     built(np.zeros((1, 4, 2)), box)
 
 
