@@ -45,7 +45,7 @@ class Config:
 
   Attributes:
     num_levels: L, with 2^L cells a side at the finest; 0 for round(log4 N) of
-      the system at hand.
+      the system at hand, to be set where samples of a batch differ in N.
     edge_widths: layers of the networks of edges.
     node_widths: layers of the networks of nodes.
     normalize: see `increments.IncrementSimulator`. Published: False.
@@ -65,7 +65,7 @@ class Config:
     hierarchy.check_num_levels(self.num_levels or None)
 
 
-_SMALL = Config(edge_widths=(8, 8), node_widths=(8, 8))
+_SMALL = Config(num_levels=2, edge_widths=(8, 8), node_widths=(8, 8))
 TESTING = (
   _SMALL,
   dataclasses.replace(_SMALL, num_levels=3, normalize=True),
@@ -92,7 +92,9 @@ class Simulator(increments.IncrementSimulator):
     graph = hierarchy.build(state.position, particles, domain, self._num_levels)
     level = graph.particles
     constants = graph.rows(increments.constants(self._problem, particles))
-    position, velocity = map(graph.rows, state)
+    # The image that the tree has of each particle, or centres would jump.
+    position = graph.rows(domain.wrap(state.position))
+    velocity = graph.rows(state.velocity)
     features = tf.concat([constants, velocity], 1)
     cells = [
       (tf.concat([c.constants, c.velocity], 1), c.position)

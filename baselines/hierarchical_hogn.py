@@ -47,7 +47,7 @@ class Config:
 
   Attributes:
     num_levels: L, with 2^L cells a side at the finest; 0 for round(log4 N) of
-      the system at hand.
+      the system at hand, to be set where samples of a batch differ in N.
     edge_widths: layers of the networks of edges.
     node_widths: layers of the networks of nodes.
     global_widths: layers of the network of sums.
@@ -69,7 +69,12 @@ class Config:
 
 
 TESTING = (
-  Config(edge_widths=(8, 8), node_widths=(8, 8), global_widths=(8, 8)),
+  Config(
+    num_levels=2,
+    edge_widths=(8, 8),
+    node_widths=(8, 8),
+    global_widths=(8, 8),
+  ),
 )
 
 

@@ -47,7 +47,8 @@ class Room:
     sizes: by name.
     first: output time to go on from, a scalar integer tensor; see
       `simulators.unroll`.
-    done: output times that were finished, set by `simulators.unroll`.
+    done: output times that were finished, set by `simulators.unroll` where the
+      rest can follow from the last of them; None where it cannot.
   """
 
   def __init__(self, sizes: Mapping[str, int], first=0):
@@ -72,6 +73,13 @@ class Room:
 
   def note(self, name: str, need: tf.Tensor) -> None:
     """Takes note of a need."""
+    if _graph(need) is not _graph(self.needs):
+      raise ValueError(
+        f"the size of {name!r} is asked for inside a tf.function, a tf.while_"
+        "loop or the like of your own, from where its need cannot be told; "
+        "drop the inner tf.function (the whole roll-out is compiled), and "
+        "repeat by capacity.repeat or simulators.unroll"
+      )
     if name not in self.names:
       self.names.append(name)
     place = self.names.index(name)
@@ -87,6 +95,10 @@ class Room:
     inner.sizes, inner.names = self.sizes, self.names
     with within(inner):
       yield inner
+
+
+def _graph(tensor):
+  return tensor.graph if tf.is_symbolic_tensor(tensor) else None
 
 
 _ROOM: contextvars.ContextVar[Room | None] = contextvars.ContextVar(
@@ -211,7 +223,7 @@ def with_headroom(needs: Mapping[str, int], share: float) -> dict[str, int]:
   return {
     name: need
     if name.endswith(EXACT)
-    else _rounded(_checked(name, int(need * (1 + share)) + 8))
+    else min(_rounded(int(_checked(name, need) * (1 + share)) + 8), LARGEST)
     for name, need in needs.items()
   }
 
@@ -220,11 +232,8 @@ def grown(
   sizes: Mapping[str, int], needs: Mapping[str, int], share: float
 ) -> dict[str, int]:
   """Returns larger sizes where the needs exceed them; as `with_headroom`."""
-  more = with_headroom(needs, share)
-  return {
-    name: size if needs.get(name, 0) <= size else more[name]
-    for name, size in sizes.items()
-  }
+  more = {k: v for k, v in needs.items() if v > sizes.get(k, v)}
+  return {**sizes, **with_headroom(more, share)}
 
 
 def _rounded(size):

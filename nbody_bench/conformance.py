@@ -235,6 +235,21 @@ class SimulatorConformance:
     )
 
   @_rule
+  def test_periodic_images(self):
+    """A particle whole boxes away is the same particle."""
+    inputs = self._inputs(self._num_particles, self._squares(2))
+    state, particles, domain = inputs
+    moved = np.random.default_rng(2).integers(-1, 2, state.position.shape)
+    moved = state.position + moved * domain.box[:, None]
+    model = self._built(*inputs)
+    _assert_same(
+      _predict(model, state._replace(position=moved), particles, domain),
+      _predict(model, *inputs),
+      particles,
+      domain,
+    )
+
+  @_rule
   def test_translation(self):
     """What is shifted is predicted shifted."""
     self._require("translation")

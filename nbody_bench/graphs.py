@@ -133,7 +133,8 @@ def _nearest_in_cells(
     num_cells,
   )
   ends = tf.cumsum(tf.gather(listed.count, near), axis=1)
-  width = capacity.fit("nearest_candidates", tf.reduce_max(ends), n)
+  most = tf.reduce_max(ends)
+  width = capacity.fit("nearest_candidates", most, n)
   width = max(width, num_neighbours)
   place = tf.broadcast_to(tf.range(width), [num_cells, width])
   which = tf.searchsorted(ends, place, side="right")
@@ -164,6 +165,8 @@ def _nearest_in_cells(
   everyone = tf.reduce_sum(tf.cast(there, tf.int32), 1, True)
   complete = total == rows(everyone[..., None])
   fits = tf.reduce_all(reached | complete | ~rows(there[..., None]))
+  # With candidates cut off nothing can be said of the reach.
+  fits |= most > width
 
   senders = tf.gather(listed.order[:-1], chosen) % n
   back = tf.math.unsorted_segment_sum(row[:, 0], listed.order[:-1], batch * n)

@@ -62,10 +62,11 @@ class HamiltonianSimulator(simulators.LearnedSimulator):
     """See base class."""
     structure = self.structure(state, particles, domain)
     mass = safe_mass(particles)
+    # Stages may leave the box: what was built from the start, such as the
+    # centre of a cell, must not jump within a step.
+    state = State(domain.wrap(state.position), state.velocity)
 
     def derivative(phase):
-      # As published, stages are inside the box too: cell centres depend on it.
-      phase = State(domain.wrap(phase.position), phase.velocity)
       with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(phase)
         energy = self.hamiltonian(structure, phase, particles, domain)

@@ -58,7 +58,7 @@ class Settings:
     data_dir: where TFDS keeps its data; None for its default.
     resume: whether to go on in an output directory that has something.
     checkpoint: whose weights are scored.
-    timing: a key of `timing.PROTOCOLS`.
+    timing: a key of `timing.PROTOCOLS`, or "none".
     eval_batch_size: systems in one roll-out call; 0 to choose by N.
     version: of the submission.
     schedule: when training reports and saves.
@@ -138,7 +138,8 @@ def _run(settings):
     score = evaluation.score(task, prediction, truth, problem.system)
     replace_json(directory / "scores.json", {"task": task.id, **score})
     scores.append(score)
-    clock = clock or _time(settings, simulator, problem, truth, prediction)
+    if settings.timing != "none" and not clock:
+      clock = _time(settings, simulator, problem, truth, prediction)
   claims = evaluation.over_seeds(scores)
   submission = submissions.write(
     settings.output_dir / "submission",
@@ -150,7 +151,7 @@ def _run(settings):
     training={
       **trained[0],
       "seconds": float(np.mean([t["seconds"] for t in trained])),
-      "device": clock["environment"]["device"],
+      "device": timing.environment()["device"],
       "recipe": dataclasses.asdict(settings.recipe),
     },
     timing=clock,
@@ -159,7 +160,8 @@ def _run(settings):
   )
   floor = evaluation.floor(task, truth, problem.system)
   print(tables.scores(task.id, {plugin.key: claims}, floor))
-  print(tables.clock(clock))
+  if clock:
+    print(tables.clock(clock))
   print(f"submission: {submission.directory}")
   return submission
 

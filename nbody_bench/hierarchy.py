@@ -179,14 +179,21 @@ def build(
     position: `[B, N, D]`.
     particles: only the mask is read; padding has no edges.
     domain: box `[B, D]`.
-    num_levels: L; None for `default_num_levels` of N, padding included.
+    num_levels: L; None for `default_num_levels` of N.
 
   Raises:
-    ValueError: for levels below 2, more cells than can be indexed, or
-      (eagerly) a box without size.
+    ValueError: for levels below 2 or, as they would depend on the padding, not
+      given where there is a mask; for more cells than can be indexed; or
+      (eagerly) for a box without size.
   """
   batch, n, num_dims = position.shape
   if num_levels is None:
+    if particles.mask is not None:
+      raise ValueError(
+        "num_levels is not given, and samples of a batch differ in N: the "
+        "number of levels would depend on the padding. Set num_levels, e.g. "
+        f"{default_num_levels(n, num_dims)} for N={n}"
+      )
     num_levels = default_num_levels(n, num_dims)
   check_num_levels(num_levels)
   num_cells = cell_lists.check_size(batch, 2**num_levels, num_dims)
@@ -383,7 +390,9 @@ def _particles(rows, listed, space, side, num_cells):
   starts, counts = _without_self(rows, listed, near)
   width = starts.shape[1]
   starts, counts = tf.reshape(starts, [-1]), tf.reshape(counts, [-1])
-  total = tf.reduce_sum(counts)
+  # N^2 of them may be more than an index can hold.
+  total = tf.reduce_sum(tf.cast(counts, tf.int64))
+  total = tf.cast(tf.minimum(total, tf.int32.max), tf.int32)
   batch = space.box.shape[0] - 1
   per_sample = (n - 1) // batch
   most = batch * per_sample * (per_sample - 1)

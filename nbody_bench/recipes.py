@@ -24,7 +24,7 @@ class Recipe:
     min_learning_rate: a floor, except in the warm-up.
     clip_norm: largest global norm of a gradient; 0 leaves gradients alone.
     compile: whether the steps are compiled by XLA; "auto" decides by the number
-      of bodies in a batch.
+      of bodies in a batch and of steps.
   """
 
   train_steps: int = 500_000

@@ -21,8 +21,9 @@ class Compiled:
 
   Where the model builds graphs whose sizes depend on the data, the first call
   measures what its inputs need, and a program that turns out too small hands
-  over to a larger one at the step where it ended: no step is lost, none done
-  twice, and the states are those of a program that was large enough at once.
+  over to a larger one: at the step where it ended, if states follow from one
+  another (see `simulators.unroll`), else from the beginning. The states are
+  those of a program that was large enough at once.
   """
 
   def __init__(self, simulator: Simulator):
@@ -73,10 +74,11 @@ class Compiled:
       def program(state, particles, domain, times, first):
         with capacity.within(capacity.Room(sizes, first)) as room:
           result = self._simulator.predict(state, particles, domain, times)
-        done = room.done
-        if done is None:  # no steps: all or nothing
-          done = tf.where(room.overflow, 0, times.shape[0])
-        return result, room.needs, done
+        total = times.shape[0]
+        done = first if room.done is None else room.done
+        # What did not fit before or after the loop has spoilt all frames.
+        done = tf.where(done < total, done, first)
+        return result, room.needs, tf.where(room.overflow, done, total)
 
       self._programs[key] = tf.function(
         program, jit_compile=True, autograph=False

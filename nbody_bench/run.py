@@ -71,7 +71,11 @@ def define(values, argv):
     **options,
   )
   flags.DEFINE_enum(
-    "timing", "quick", ["quick", "full"], "quick is indicative", **options
+    "timing",
+    "quick",
+    ["none", "quick", "full"],
+    "quick is indicative",
+    **options,
   )
   flags.DEFINE_integer(
     "eval_batch_size", 0, "systems in a roll-out call; 0: by N", **options

@@ -51,7 +51,7 @@ class RunDirectory:
       checkpoint_name="last",
     )
     self._best = tf.train.CheckpointManager(
-      tf.train.Checkpoint(model=model, step=self._step),
+      tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step),
       str(directory / "checkpoints" / "best"),
       max_to_keep=1,
       checkpoint_name="best",
@@ -121,8 +121,8 @@ class RunDirectory:
       self._step.assign(self.step)
       self._best.save(self.step)
 
-  def load_best(self) -> None:
-    """Loads the model's variables of the best checkpoint.
+  def load_best(self) -> int:
+    """Loads model and optimiser of the best checkpoint; returns its step.
 
     Raises:
       ValueError: if there is none, as no validation was finite.
@@ -133,6 +133,7 @@ class RunDirectory:
         "finite loss; take --checkpoint=last, or train otherwise"
       )
     self._best.checkpoint.restore(self._best.latest_checkpoint).expect_partial()
+    return int(self._step)
 
   def log(self, values: dict[str, float]) -> None:
     """Appends numbers of the present step to the log and to TensorBoard."""

@@ -46,10 +46,10 @@ class Simulator(Protocol):
 
     Args:
       state: `[B, N, D]` at time 0.
-      particles: `[B, N]`; entries where `mask` is 0 are padding, which must
-        change nothing.
+      particles: `[B, N]`; entries where `mask` is 0 are padding, finite
+        numbers that must change nothing.
       domain: box `[B, D]`.
-      times: `[P]`, increasing, the first one positive.
+      times: `[P]`, increasing, the first one positive; any P from 1 on.
 
     Returns:
       A trajectory of P frames; positions inside the box where it is finite.
@@ -58,18 +58,25 @@ class Simulator(Protocol):
 
 
 def unroll(
-  advance: Callable[[Any, Array], Any], start: Any, state_of, times: Array
+  advance: Callable[[Any, Array], Any],
+  start: Any,
+  state_of: Callable[[Any], State],
+  times: Array,
+  *,
+  state_is_all: bool = False,
 ) -> State:
   """Repeats `advance` from time 0 through `times`, in one loop of the program.
 
   The loop ends early when what `advance` builds does not fit the sizes that the
-  program was compiled for; `rollouts.compiled` goes on from there.
+  program was compiled for; `rollouts.compiled` then takes larger ones.
 
   Args:
     advance: maps (carry, time step) to the next carry.
     start: the carry at time 0, a structure of tensors.
     state_of: maps a carry to the `State` to record.
     times: `[P]`.
+    state_is_all: whether the recorded state determines all that follows, so
+      that a roll-out can go on from it; else it begins anew.
 
   Returns:
     Recorded states `[B, P, N, D]`.
@@ -101,8 +108,9 @@ def unroll(
     maximum_iterations=num_times,
   )
   room.needs = needs
-  # The last step was taken with too little room.
-  room.done = end - tf.cast(room.overflow, tf.int32)
+  if state_is_all:
+    # The last step, if any, was taken with too little room.
+    room.done = tf.maximum(end - tf.cast(room.overflow, tf.int32), room.first)
   return State(*(tf.transpose(r.stack(), [1, 0, 2, 3]) for r in record))
 
 
@@ -126,6 +134,7 @@ class StepSimulator:
       state,
       lambda s: s,
       times,
+      state_is_all=True,
     )
     return Trajectory(times, states, particles, domain)
 
@@ -173,7 +182,9 @@ class ForceSimulator:
       )
 
     start = (state, acceleration(state))
-    states = unroll(advance, start, lambda carry: carry[0], times)
+    states = unroll(
+      advance, start, lambda carry: carry[0], times, state_is_all=True
+    )
     return Trajectory(times, states, particles, domain)
 
 

@@ -60,13 +60,13 @@ def read(folder: pathlib.Path, data_dir: str | None) -> Run:
 
 
 def restore(run: Run) -> tuple[Any, int, dict[str, int]]:
-  """Loads weights and optimiser, as the run left them.
+  """Loads weights and optimiser of the checkpoint that the run was scored by.
 
   Args:
     run: whose model has been called once.
 
   Returns:
-    The optimiser, steps done, and the sizes of the training program.
+    The optimiser, steps done by then, and the sizes of the training program.
 
   Raises:
     ValueError: if there is no checkpoint, or it is damaged or of another model.
@@ -83,9 +83,10 @@ def restore(run: Run) -> tuple[Any, int, dict[str, int]]:
       "with one that was broken off)"
     )
   directory.load()
+  step = directory.step
   if run.description["checkpoint"] == "best":
-    directory.load_best()
-  return optimizer, directory.step, directory.sizes
+    step = directory.load_best()
+  return optimizer, step, directory.sizes
 
 
 def _description(folder):

@@ -16,8 +16,10 @@ from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import Progress, RunDirectory
 from nbody_bench.states import Trajectory
 
-# Bodies in a batch from which XLA is faster than TensorFlow's own operations.
-XLA_FROM_BODIES = 4000
+# From how many bodies in a batch XLA is faster than TensorFlow's own operations
+# (1.3 to 1.6 times), and from how many steps that makes up for compiling; see
+# benchmarks/RESULTS.md.
+XLA_FROM_BODIES, XLA_FROM_STEPS = 200, 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,13 +194,14 @@ def train(
 def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
   """Returns whether training is compiled, as the recipe says.
 
-  "auto" compiles where arrays are large enough to gain by it; see
-  `benchmarks/hierarchy.py`.
+  "auto" compiles where arrays are large, and steps many, enough to gain by it;
+  see `benchmarks/hierarchy.py`.
   """
   if recipe.compile != "auto":
     return recipe.compile == "always"
   bodies = recipe.batch_size * data.state.position.shape[2]
-  return getattr(model, "compilable", True) and bodies >= XLA_FROM_BODIES
+  large = bodies >= XLA_FROM_BODIES and recipe.train_steps >= XLA_FROM_STEPS
+  return getattr(model, "compilable", True) and large
 
 
 def _until_next(schedule, step):

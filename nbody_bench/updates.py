@@ -108,13 +108,18 @@ class Updates:
   def _steps(self, sizes, windows, rates, first, count):
     """Returns `[STEPS_A_CALL, 2]` losses and norms, needs, and steps done."""
     room = Room(sizes)
+    generator = tf.random.get_global_generator()
 
     def body(i, results, needs):
+      noise = tf.identity(generator.state) if sizes else None
       with room.inside_loop() as inner:
         loss, norm, gradients = self._gradients(_window(windows, i))
       needs = tf.maximum(needs, inner.needs)
       fits = ~room.exceeded_by(needs)
       self._apply(gradients, rates[i], fits if sizes else None)
+      if sizes:
+        # A batch that is done again draws the same numbers.
+        generator.state.assign(tf.where(fits, generator.state, noise))
       results = tf.tensor_scatter_nd_update(
         results, [[i]], [tf.stack([loss, norm])]
       )

@@ -62,7 +62,7 @@ def test_commands_run_as_written(document, tmp_path, monkeypatch, data_dir):
     if name == "nbody_bench.leaderboard":
       arguments.append("--board=board")
     if name == "nbody_bench.run":
-      arguments += ["--train_steps=2", "--batch_size=2"]
+      arguments += ["--train_steps=2", "--batch_size=2", "--timing=none"]
     assert MAINS[name]([name, *arguments]) == 0, command
 
 

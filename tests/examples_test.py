@@ -25,6 +25,7 @@ def run_model(model, folder, data_dir, *more):
       "--dataset=nbody_gravity/smoke",
       f"--data_dir={data_dir}",
       f"--output_dir={folder}",
+      "--timing=none",
       *more,
     ]
   )

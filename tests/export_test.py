@@ -228,6 +228,7 @@ def window_of(example, i):
   )
 
 
+@pytest.mark.slow
 def test_the_hierarchy_at_another_size(tmp_path, data_dir):
   checkpoint = train(
     tmp_path / "seed_3",

@@ -57,6 +57,7 @@ def kill_often(command, earliest, latest, check, seed):
     print(f"{command[2]} {i + 1}: {what} after {delay:.2f} s; {check()}")
 
 
+@pytest.mark.slow
 def test_killed_training_ends_as_if_undisturbed(tmp_path, data_dir):
   flags = ["--model=delta_gn", "--dataset=nbody_gravity/smoke"]
   flags += [f"--data_dir={data_dir}", "--batch_size=8"]
@@ -148,6 +149,7 @@ def test_killed_generation_is_there_whole_or_not_at_all(tmp_path, data_dir):
 def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
   flags = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
   flags += ["--model=ballistic", "--dataset=nbody_gravity/smoke"]
+  flags += ["--timing=none"]
   assert run.main(["run", *flags]) == 0
   board = tmp_path / "board"
   command = module(

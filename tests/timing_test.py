@@ -180,6 +180,7 @@ def test_a_retrace_is_found_out(monkeypatch):
   assert "the program was traced again inside the clock" in faults
 
 
+@pytest.mark.slow
 def test_speed_up_at_equal_error_finds_the_same_integrator():
   """Leapfrog with two steps a frame against the field: its own equal."""
   data = truth(num_frames=33)
