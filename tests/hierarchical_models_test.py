@@ -369,3 +369,28 @@ def test_loss_of_a_window():
   )
   np.testing.assert_allclose(model.loss(window), expected, rtol=1e-5)
   assert isinstance(window, Trajectory)
+
+
+@pytest.mark.slow
+def test_a_long_roll_out_is_one_program():
+  """200 steps of 1000 bodies: one trace, and what 200 calls give."""
+  config = DELTA.Config(5, edge_widths=(16, 16), node_widths=(16, 16))
+  model = built(DELTA.Simulator(config, testing.problem()))
+  # Untrained, it would move them much faster than any system moves.
+  for variable in model._decoder.trainable_variables:
+    variable.assign(0.02 * variable)
+  system = testing.random_system(1, 1000, box_side=110.0)
+  predict = rollouts.compiled(model)
+  times = 0.01 * np.arange(1, 201)
+  whole = rollouts.rollout(predict, *system, times).state
+  assert predict.experimental_get_tracing_count() == 1
+  state, (step, *_) = system[0], times
+  one = rollouts.compiled(model)
+  for frame in range(200):
+    result = rollouts.rollout(one, state, *system[1:], np.array([step])).state
+    state = State(*(x[:, 0] for x in result))
+    if frame % 20 == 19:
+      for got, expected in zip(whole, state, strict=True):
+        np.testing.assert_allclose(got[:, frame], expected, atol=1e-4)
+  moved = np.abs(state.velocity - system[0].velocity)
+  assert np.max(moved) > 1e-2

@@ -1,5 +1,6 @@
 """The built wheel works from another folder, without the checkout."""
 
+import pytest
 import os
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import zipfile
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_wheel_works_elsewhere(tmp_path, data_dir):
   source, site = tmp_path / "source", tmp_path / "site"
   ignore = shutil.ignore_patterns(".*", "demo_output", "build", "*.egg-info")
