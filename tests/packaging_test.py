@@ -1,12 +1,13 @@
 """The built wheel works from another folder, without the checkout."""
 
-import pytest
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import zipfile
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
