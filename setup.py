@@ -51,6 +51,7 @@ setuptools.setup(
       "dill",
       "matplotlib",
       "mypy",
+      "hypothesis",
       "pytest",
       "pytest-xdist",
       "ruff",

@@ -29,6 +29,7 @@ PROGRAMS = ("rollout", "train_step")
 def train(folder, data_dir, name, config):
   """Leaves what the harness does, with eager steps, for no program is made."""
   tf.keras.utils.set_random_seed(0)
+  tf.random.set_global_generator(tf.random.Generator.from_seed(0))
   model = build(data_dir, name, config)
   data = pipelines.load(DATASET, "train", data_dir).given
   window = testing.to_tensors(data.select(slice(0, 2)).frames(0, 2))
