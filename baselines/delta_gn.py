@@ -110,5 +110,5 @@ class Simulator(increments.IncrementSimulator):
 
   def _neighbours(self, state, particles, domain):
     if self._config.graph == "fully_connected":
-      return graphs.fully_connected(state, particles)
+      return graphs.fully_connected(state.position, particles)
     return graphs.nearest(state, particles, domain, self._config.num_neighbours)

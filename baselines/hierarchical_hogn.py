@@ -16,7 +16,7 @@ import dataclasses
 import tensorflow as tf
 
 from nbody_bench import (
-  hamiltonians,
+  dynamics,
   hierarchy,
   increments,
   networks,
@@ -42,7 +42,7 @@ RECIPE = Recipe()
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(dynamics.Settings):
   """Settings; the defaults are the published ones.
 
   Attributes:
@@ -51,21 +51,19 @@ class Config:
     edge_widths: layers of the networks of edges.
     node_widths: layers of the networks of nodes.
     global_widths: layers of the network of sums.
-    integrator: a Runge-Kutta row of `integrators.INTEGRATORS`.
   """
 
   num_levels: int = 0
   edge_widths: tuple[int, ...] = (150, 150)
   node_widths: tuple[int, ...] = (100, 100, 100)
   global_widths: tuple[int, ...] = (100, 100)
-  integrator: str = "rk4"
 
   def __post_init__(self):
+    super().__post_init__()
     widths = (*self.edge_widths, *self.node_widths, *self.global_widths)
     if min(widths) < 1:
       raise ValueError(f"all widths must be >= 1, got {widths}")
     hierarchy.check_num_levels(self.num_levels or None)
-    hamiltonians.runge_kutta(self.integrator)
 
 
 TESTING = (
@@ -78,12 +76,11 @@ TESTING = (
 )
 
 
-class Simulator(hamiltonians.HamiltonianSimulator):
+class Simulator(dynamics.Hamiltonian):
   """Hierarchical HOGN."""
 
   def __init__(self, config: Config, problem: Problem):
-    super().__init__(config.integrator, name="hierarchical_hogn")
-    self._problem = problem
+    super().__init__(config, problem, name="hierarchical_hogn")
     self._num_levels = config.num_levels or None
 
     def network(widths, name):
@@ -106,7 +103,7 @@ class Simulator(hamiltonians.HamiltonianSimulator):
   def hamiltonian(self, structure, state, particles, domain):
     """See base class."""
     graph, level = structure, structure.particles
-    constants = graph.rows(increments.constants(self._problem, particles))
+    constants = graph.rows(increments.constants(self.problem, particles))
     position, momentum = map(graph.rows, state)
     features = tf.concat([constants, momentum], 1)
     cells = [

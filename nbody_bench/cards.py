@@ -16,6 +16,8 @@ class ModelCard:
       knowledge too, or a classical method that knows the law.
     physics_given: what the model is told beyond positions and velocities.
     symmetries: that hold by construction.
+    fixed_num_particles: whether the model, once called, takes no other number
+      of particles than it was called with.
     authors: of the implementation.
     notes: one or two sentences.
   """
@@ -28,5 +30,6 @@ class ModelCard:
   )
   physics_given: tuple[str, ...] = ()
   symmetries: tuple[str, ...] = ()
+  fixed_num_particles: bool = False
   authors: tuple[str, ...] = ("nbody_bench",)
   notes: str = ""

@@ -66,12 +66,15 @@ class SimulatorConformance:
     min_particles: the smallest N that the model takes.
     charged: whether particles have charges, and the law is Coulomb's.
     num_dims: D.
+    fixed_num_particles: whether the model refuses, by a ValueError, another
+      number of particles than it was first called with, and padding.
   """
 
   symmetries: tuple[str, ...] = ()
   min_particles: int = 5
   charged: bool = False
   num_dims: int = 2
+  fixed_num_particles: bool = False
 
   def make(self, problem: Problem) -> Any:
     """Returns a new model, not called yet; anything `as_simulator` takes."""
@@ -96,14 +99,15 @@ class SimulatorConformance:
   def test_any_batch_number_and_box(self):
     """One model predicts for any batch, N, box and times."""
     n = self.min_particles
+    counts = (n, n, n) if self.fixed_num_particles else (n + 2, 4 * n, n + 1)
     model = self._built(*self._inputs(n, self._squares(2)))
     oblong = self._squares(3) + 1.5 * np.arange(self.num_dims)
     strip = self._squares(2)
     strip[:, 0] = np.inf
     for inputs in (
-      self._inputs(n + 2, self._squares(1) + 3),
-      self._inputs(4 * n, oblong),
-      self._inputs(n + 1, strip),
+      self._inputs(counts[0], self._squares(1) + 3),
+      self._inputs(counts[1], oblong),
+      self._inputs(counts[2], strip),
     ):
       times = _TIMES[: len(inputs[2].box)]
       result = _predict(model, *inputs, times=times)
@@ -145,7 +149,8 @@ class SimulatorConformance:
     state, particles, domain = self._inputs(
       self._num_particles, self._squares(2)
     )
-    state, particles = testing.pad(state, particles, 1)
+    if not self.fixed_num_particles:
+      state, particles = testing.pad(state, particles, 1)
     model = self._built(state, particles, domain)
     given = testing.to_tensors((state, particles, domain, _TIMES))
     result = simulators.as_simulator(model).predict(*given)
@@ -200,6 +205,11 @@ class SimulatorConformance:
       self._num_particles, self._squares(2)
     )
     model = self._built(state, particles, domain)
+    if self.fixed_num_particles:
+      self._assert_refused(model, *testing.pad(state, particles, 3), domain)
+      mask = np.ones_like(particles.mass)
+      self._assert_refused(model, state, particles._replace(mask=mask), domain)
+      return
     padded = _predict(model, *testing.pad(state, particles, 3), domain)
     real = State(*(x[:, :, : self._num_particles] for x in padded))
     expected = _predict(model, state, particles, domain)
@@ -210,9 +220,11 @@ class SimulatorConformance:
     """The result of a sample does not depend on the rest of its batch."""
     n = self._num_particles
     state, particles, domain = self._inputs(n + 2, self._squares(3))
-    mask = np.ones_like(particles.mass)
-    mask[1, n:] = 0
-    inputs = state, particles._replace(mask=mask), domain
+    if not self.fixed_num_particles:
+      mask = np.ones_like(particles.mass)
+      mask[1, n:] = 0
+      particles = particles._replace(mask=mask)
+    inputs = state, particles, domain
     model = self._built(*inputs)
     together = _predict(model, *inputs)
     for b in range(3):
@@ -313,6 +325,19 @@ class SimulatorConformance:
   def _num_particles(self):
     """N of most cases: enough for particles to be told apart."""
     return self.min_particles + 4
+
+  def _assert_refused(self, model, *inputs):
+    n = inputs[0].position.shape[1]
+    try:
+      _predict(model, *inputs)
+    except ValueError as error:
+      message = str(error)
+      if str(n) not in message:
+        raise AssertionError(f"its error does not name {n}") from error
+      return
+    raise AssertionError(
+      "it says `fixed_num_particles` and takes others, or padding"
+    )
 
   def _require(self, symmetry):
     unknown = sorted(set(self.symmetries) - set(SYMMETRIES))

@@ -34,9 +34,9 @@ class Neighbours(NamedTuple):
   mask: Array | None
 
 
-def fully_connected(state: State, particles: Particles) -> Neighbours:
+def fully_connected(position: Array, particles: Particles) -> Neighbours:
   """Returns all N (N - 1) ordered pairs without self edges."""
-  batch, n = _batch_and_size(state)
+  batch, n, _ = position.shape
   receiver = tf.range(n)[:, None]
   slot = tf.range(n - 1)[None, :]
   senders = tf.where(slot < receiver, slot, slot + 1)
@@ -260,7 +260,3 @@ def _edge_mask(senders, mask):
   receiver = tf.range(mask.shape[1])[None, :, None]
   other = tf.cast(senders != receiver, mask.dtype)
   return tf.gather(mask, senders, batch_dims=1) * mask[:, :, None] * other
-
-
-def _batch_and_size(state):
-  return state.position.shape[0], state.position.shape[1]

@@ -168,6 +168,7 @@ def build(
   particles: Particles,
   domain: Domain,
   num_levels: int | None = None,
+  shift: float = 0.0,
 ) -> Hierarchy:
   """Returns the hierarchical graph of each sample.
 
@@ -180,6 +181,7 @@ def build(
     particles: only the mask is read; padding has no edges.
     domain: box `[B, D]`.
     num_levels: L; None for `default_num_levels` of N.
+    shift: of the grid along all axes, in finest cells, in [0, 1).
 
   Raises:
     ValueError: for levels below 2 or, as they would depend on the padding, not
@@ -202,7 +204,15 @@ def build(
   position = domain.wrap(tf.stop_gradient(position))
   there = cell_lists.present(position, particles.mask)
   extent = cell_lists.extent(position, there, domain)
-  leaf = cell_lists.bisect(position, extent, num_levels)
+  moved = position
+  if shift:
+    leaf_side = extent.side / 2**num_levels
+    # Along open directions the grid begins further out, with a cell more.
+    moved = domain.wrap(position + shift * leaf_side)
+    extent = extent._replace(
+      side=extent.side + tf.where(extent.periodic, 0, leaf_side)
+    )
+  leaf = cell_lists.bisect(moved, extent, num_levels)
   sample = tf.broadcast_to(tf.range(batch)[:, None], [batch, n])
   listed = cell_lists.sort(
     cell_lists.index(leaf, sample, 2**num_levels), there, num_cells

@@ -68,18 +68,18 @@ class IncrementSimulator(simulators.LearnedSimulator):
 
 
 def constants(problem: Problem, particles: Particles) -> Array:
-  """Returns what a network is told of each particle, `[B, N, 1 or 2]`.
+  """Returns what a network is told of each particle, `[B, N, 1 or more]`.
 
-  Its mass, and its charge where the data have charges.
+  Its mass, and its charge and stiffness where the data have them.
 
   Raises:
-    ValueError: if the law acts on charges and there are none.
+    ValueError: if the law acts on charges, or stiffnesses, and there are none.
   """
-  if particles.charge is None:
-    if problem.system.source == "charge":
-      raise ValueError(
-        f"particles have no charge, and the law of {problem.dataset} acts on "
-        "charges; give `Particles(mass=..., charge=...)`"
-      )
-    return particles.mass[..., None]
-  return tf.stack([particles.mass, particles.charge], -1)
+  source = problem.system.source
+  if getattr(particles, source) is None:
+    raise ValueError(
+      f"particles have no {source}, and the law of {problem.dataset} acts on "
+      f"it; give `Particles(mass=..., {source}=...)`"
+    )
+  known = (particles.mass, particles.charge, particles.stiffness)
+  return tf.stack([x for x in known if x is not None], -1)

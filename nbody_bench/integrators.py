@@ -171,6 +171,7 @@ INTEGRATORS: Mapping[str, Integrator] = {
   ),
   "yoshida4": Splitting(order=4, **_composed(_YOSHIDA_4)),
   "yoshida6": Splitting(order=6, **_composed(_YOSHIDA_6)),
+  "euler": RungeKutta(order=1, stages=((),), weights=(1.0,)),
   "rk4": RungeKutta(
     order=4,
     stages=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),

@@ -15,10 +15,19 @@ from nbody_bench.states import State
 
 CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]
 
+# Those that charges could fail where masses do not.
+OF_CHARGES = (
+  "test_gradients_reach_every_variable",
+  "test_inputs_are_passed_through",
+  "test_padding_changes_nothing",
+  "test_samples_do_not_depend_on_each_other",
+)
+
 
 def _suite(name, model, config, is_charged):
   class Suite(SimulatorConformance):
     symmetries = model.card.symmetries
+    fixed_num_particles = model.card.fixed_num_particles
     charged = is_charged
 
     def make(self, problem):
@@ -31,12 +40,9 @@ def _suite(name, model, config, is_charged):
       assert bool(variables) == (model.card.division != "classical")
 
   if is_charged:
-    # XLA takes its time, and charges are a feature like others.
-    @pytest.mark.slow
-    def compiled(self):
-      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
-
-    Suite.test_same_result_eagerly_and_compiled = compiled
+    # Charges are a feature like others: what could go wrong are these.
+    for case in set(CASES) - set(OF_CHARGES):
+      setattr(Suite, case, None)
   Suite.__name__ = Suite.__qualname__ = name
   return Suite
 

@@ -14,7 +14,7 @@ def tensors(**kwargs):
 
 def test_fully_connected_has_every_ordered_pair_once():
   state, particles, _ = tensors(num_particles=6)
-  senders = graphs.fully_connected(state, particles).senders.numpy()
+  senders = graphs.fully_connected(state.position, particles).senders.numpy()
   for receiver in range(6):
     expected = sorted(set(range(6)) - {receiver})
     assert sorted(senders[0, receiver]) == expected

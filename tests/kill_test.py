@@ -146,6 +146,7 @@ def test_killed_generation_is_there_whole_or_not_at_all(tmp_path, data_dir):
   assert examples(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
   flags = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
   flags += ["--model=ballistic", "--dataset=nbody_gravity/smoke"]

@@ -120,6 +120,7 @@ def test_published_rules_break_what_the_law_conserves():
   assert accurate.label_error.max() < 1e-4
 
 
+@pytest.mark.slow
 def test_published_block_steps_are_a_configuration():
   config = builder("nbody_gravity", "published_n20").builder_config
   assert config.solver == solvers.BlockSteps(accuracy=0.001, frozen=True)
