@@ -65,7 +65,8 @@ def test_symplectic_ones_keep_the_energy_bounded(name):
   if INTEGRATORS[name].symplectic:
     assert growth < 1.05
   else:
-    assert growth > 1.9
+    # Unless it has long left the orbit.
+    assert growth > 1.9 or error[30] > 0.1 * abs(energy[0])
 
 
 def test_splitting_needs_one_kick_more_than_drifts():
