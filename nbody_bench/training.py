@@ -106,7 +106,8 @@ def train(
     num_context_frames: see `pipelines.WindowSampler`.
 
   Returns:
-    `{"steps", "seconds"}` of all sessions together.
+    `{"steps", "seconds"}` of all sessions together, and of this one
+    `"seconds_per_step"`, the median, if it did any.
 
   Raises:
     ValueError: if the loss does not depend on a variable.
@@ -142,6 +143,7 @@ def train(
   update.sizes = run.sizes or update.sizes
   progress = Progress(label, run.step, recipe.train_steps)
   recent = []  # (loss, gradient norm) of the steps since the last look
+  taken = []  # seconds a step, of each call
   steps_a_call = 1
   with run, progress, signals.noting():
     while run.step < recipe.train_steps:
@@ -158,6 +160,7 @@ def train(
       run.sizes = update.sizes
       # Long steps one by one, so that a signal is heard soon.
       seconds = (time.perf_counter() - began) / count
+      taken.append(seconds)
       steps_a_call = max(1, min(updates.STEPS_A_CALL, int(1 / seconds)))
       # Looked at once: what comes later in this round is for the next one.
       stopping = signals.stop_requested()
@@ -188,7 +191,10 @@ def train(
   seconds = run.seconds
   if checkpoint == "best":
     run.load_best()
-  return {"steps": run.step, "seconds": seconds}
+  result = {"steps": run.step, "seconds": seconds}
+  if taken:
+    result["seconds_per_step"] = float(np.median(taken))
+  return result
 
 
 def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
@@ -200,6 +206,7 @@ def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
   if recipe.compile != "auto":
     return recipe.compile == "always"
   bodies = recipe.batch_size * data.state.position.shape[2]
+  bodies *= window_length(model) - 1
   large = bodies >= XLA_FROM_BODIES and recipe.train_steps >= XLA_FROM_STEPS
   return getattr(model, "compilable", True) and large
 

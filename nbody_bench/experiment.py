@@ -1,0 +1,230 @@
+"""Runs a named experiment: many models and seeds at one budget, and a table.
+
+  python -m nbody_bench.experiment five_springs --output_dir=out/experiments
+
+Each run is a `python -m nbody_bench.run` of its own, on one core, whose command
+is printed and whose output goes to a log. What is finished is not repeated;
+what was stopped goes on. The table (published beside ours), the curves and the
+numbers are written to `experiments/<name>/`.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+from absl import flags
+
+from nbody_bench import command_line
+from nbody_bench.files import exclusive, replace_json
+
+
+def define(values, argv):
+  """Defines the flags."""
+  del argv
+  options = {"flag_values": values}
+  here = pathlib.Path(__file__).parents[1] / "experiments"
+  flags.DEFINE_string(
+    "experiments_dir",
+    str(here) if here.is_dir() else None,
+    "folder of the experiments; tables go there too",
+    **options,
+  )
+  flags.DEFINE_string(
+    "output_dir", "out/experiments", "gets the runs", **options
+  )
+  flags.DEFINE_string("data_dir", None, "where TFDS keeps its data", **options)
+  flags.DEFINE_string("board", None, "to enter every run into", **options)
+  flags.DEFINE_float(
+    "core_minutes", None, "default: the experiment's", **options
+  )
+  flags.DEFINE_list("seeds", None, "default: the experiment's", **options)
+  flags.DEFINE_list("runs", None, "default: all", **options)
+  flags.DEFINE_bool(
+    "report_only", False, "write the table of what is finished", **options
+  )
+
+
+def experiment(values, rest):
+  """Runs the command."""
+  import dataclasses
+
+  from nbody_bench import experiment_report, experiments
+
+  if not values.experiments_dir:
+    raise ValueError("no --experiments_dir given, the folder of experiments")
+  folder = pathlib.Path(values.experiments_dir)
+  if len(rest) != 1:
+    known = ", ".join(experiments.names(folder))
+    raise ValueError(f"give one experiment of {known}, not {' '.join(rest)!r}")
+  plan = experiments.read(folder, rest[0])
+  changes: dict[str, Any] = {}
+  if values.core_minutes is not None:
+    changes["core_minutes"] = values.core_minutes
+  if values.seeds is not None:
+    changes["seeds"] = command_line.integers("--seeds", values.seeds)
+  plan = dataclasses.replace(plan, **changes)
+  chosen = values.runs or [run.name for run in plan.runs]
+  for name in set(chosen) - {run.name for run in plan.runs}:
+    known = ", ".join(run.name for run in plan.runs)
+    raise ValueError(f"--runs: {plan.name} has no run {name!r}, but {known}")
+  output = pathlib.Path(values.output_dir) / plan.name
+  with exclusive(output):
+    if not values.report_only:
+      jobs = [run for run in plan.runs if run.name in chosen]
+      for i, run in enumerate(jobs):
+        print(f"[{i + 1}/{len(jobs)}] {run.label}", flush=True)
+        _do(plan, run, output, values)
+        experiment_report.write(plan, output, folder / plan.name)
+    page = experiment_report.write(plan, output, folder / plan.name)
+  print(f"table: {page}")
+
+
+def _do(plan, run, output, values):
+  """Chooses the learning rate, trains all seeds, submits."""
+  choice = _choose(plan, run, output, values)
+  arguments = [
+    f"--seeds={','.join(map(str, plan.seeds))}",
+    f"--train_steps={choice['train_steps']}",
+    f"--recipe.learning_rate={choice['learning_rate']}",
+    f"--version={run.name}",
+  ]
+  if _call(run, output / run.name, arguments, values) and values.board:
+    _submit(output / run.name, values)
+
+
+def _choose(plan, run, output, values):
+  """Returns learning rate and steps; those of an earlier call, if any."""
+  path = output / run.name / "choice.json"
+  if path.is_file():
+    choice = json.loads(path.read_text())
+    if choice["core_minutes"] != plan.core_minutes:
+      raise ValueError(
+        f"{path.parent} was made with {choice['core_minutes']} core-minutes, "
+        f"not {plan.core_minutes}; choose another --output_dir"
+      )
+    return choice
+  pilots = {}
+  for rate in plan.learning_rates or (None,):
+    folder = output / run.name / f"pilot_{rate or 'recipe'}"
+    arguments = ["--seeds=0", f"--train_steps={plan.pilot_steps}"]
+    arguments.append(f"--validate_every={plan.pilot_steps}")
+    if rate:
+      arguments.append(f"--recipe.learning_rate={rate}")
+    _call(run, folder, [*arguments, "--timing=none"], values, fatal=False)
+    pilots[rate] = _outcome(folder)
+  finished = {k: v for k, v in pilots.items() if v}
+  if not finished:
+    raise ValueError(
+      f"{run.name}: no learning rate of {list(pilots)} trains for "
+      f"{plan.pilot_steps} steps; see the logs in {output / run.name}"
+    )
+  best = min(finished, key=lambda k: finished[k]["rmse"])
+  seconds = min(v["seconds_per_step"] for v in finished.values())
+  steps = int(60 * plan.core_minutes / seconds)
+  choice = {
+    "core_minutes": plan.core_minutes,
+    "learning_rate": best or finished[best]["learning_rate"],
+    # Two digits: the third is noise of the clock.
+    "train_steps": int(float(f"{steps:.2g}")),
+    "seconds_per_step": seconds,
+    "pilots": {str(k): v for k, v in pilots.items()},
+  }
+  replace_json(path, choice)
+  return choice
+
+
+def _outcome(folder):
+  """Returns what a pilot reached, None if it diverged."""
+  path = folder / "submission" / "submission.json"
+  if not path.is_file():
+    return None
+  training = json.loads(path.read_text())["training"]
+  log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
+  (rmse,) = (
+    v for k, v in json.loads(log[-1]).items() if k.startswith("rollout_rmse")
+  )
+  return {
+    "rmse": rmse,
+    "learning_rate": training["recipe"]["learning_rate"],
+    "seconds_per_step": training["seconds_per_step"],
+  }
+
+
+def _call(run, folder, arguments, values, fatal=True):
+  """Runs `nbody_bench.run` unless it has finished; returns whether it has."""
+  if (folder / "submission" / "submission.json").is_file():
+    return True
+  folder.mkdir(parents=True, exist_ok=True)
+  command = [
+    *(sys.executable, "-m", "nbody_bench.run"),
+    f"--model={run.model}",
+    f"--dataset={run.dataset}",
+    f"--rollout_steps={','.join(map(str, run.rollout_steps))}",
+    f"--output_dir={folder}",
+    "--resume",
+    *(f"--config.{k}={_text(v)}" for k, v in run.config.items()),
+    *(f"--recipe.{k}={_text(v)}" for k, v in run.recipe.items()),
+    *arguments,
+  ]
+  command = [c.replace("--recipe.batch_size", "--batch_size") for c in command]
+  if values.data_dir:
+    command.append(f"--data_dir={values.data_dir}")
+  print("  " + " ".join(command[1:]), flush=True)
+  began = time.monotonic()
+  with (folder / "log.txt").open("a") as log:
+    code = subprocess.run(
+      command, stdout=log, stderr=log, preexec_fn=_on_one_core, check=False
+    ).returncode
+  minutes = (time.monotonic() - began) / 60
+  print(
+    f"  {'done' if not code else 'failed'} in {minutes:.1f} min", flush=True
+  )
+  if code == 130:
+    raise KeyboardInterrupt
+  if code and fatal:
+    raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
+  return not code
+
+
+def _text(value):
+  if isinstance(value, list):
+    return ",".join(map(str, value))
+  return str(value)
+
+
+def _on_one_core():
+  if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def _submit(folder, values):
+  command = [
+    *(sys.executable, "-m", "nbody_bench.leaderboard", "submit"),
+    str(folder / "submission"),
+    f"--board={values.board}",
+  ]
+  if values.data_dir:
+    command.append(f"--data_dir={values.data_dir}")
+  done = folder / "submitted.txt"
+  if not done.is_file():
+    result = subprocess.run(
+      command, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+      raise ValueError(
+        f"{folder.name} was not entered: {result.stderr.strip()}"
+      )
+    done.write_text(result.stdout)
+
+
+def main(argv=None):
+  """Entry point; returns the exit code."""
+  return command_line.run(experiment, define, argv, __doc__)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

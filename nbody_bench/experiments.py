@@ -1,0 +1,155 @@
+"""Experiments as data: `experiments/<name>/experiment.toml`.
+
+    title = "Five springs"
+    paper = "https://arxiv.org/abs/2004.13688"
+    dataset = "nbody_spring/five"
+    rollout_steps = [40]
+    metrics = ["rollout_rmse", "energy_error"]
+    core_minutes = 20
+    seeds = [0, 1, 2]
+    learning_rates = [1e-3, 3e-3, 3e-4]
+    pilot_steps = 1000
+
+    [[runs]]
+    name = "vign_order_4"
+    label = "VIGN, order 4"
+    model = "vign"
+    config = {integrator = "rk4"}
+    recipe = {batch_size = 40}
+    published = {rollout_rmse = "0.1"}
+
+Each run is trained with each seed for the same core-minutes. Its learning rate
+is the best of `learning_rates` after `pilot_steps`, which also tell how many
+steps fit. `dataset` and `rollout_steps` may also be given for a single run.
+"""
+
+import dataclasses
+import pathlib
+import re
+import tomllib
+from typing import Any
+
+from nbody_bench import plugins
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One row of the table; fields as in the file.
+
+  Attributes:
+    name: of its folder, and the version of its submission.
+    label: as shown.
+    model: as `nbody_bench.run --model` takes it.
+    config: settings of the model.
+    recipe: settings of the training.
+    dataset: `name/config`.
+    rollout_steps: that are scored.
+    published: values as printed in the paper, by metric.
+  """
+
+  name: str
+  label: str
+  model: str
+  dataset: str
+  rollout_steps: tuple[int, ...]
+  config: dict[str, Any] = dataclasses.field(default_factory=dict)
+  recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+  published: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """One experiment; fields as in the file.
+
+  Attributes:
+    name: of its folder.
+    title: of its page.
+    paper: https address.
+    claim: what the paper says, in words.
+    metrics: of the table.
+    core_minutes: of training, for each run and seed.
+    seeds: of each run.
+    learning_rates: to choose from; empty to take that of the recipe.
+    pilot_steps: of each of them before the choice.
+    runs: rows of the table.
+  """
+
+  name: str
+  title: str
+  metrics: tuple[str, ...]
+  core_minutes: float
+  seeds: tuple[int, ...]
+  pilot_steps: int
+  runs: tuple[Run, ...]
+  paper: str = ""
+  claim: str = ""
+  learning_rates: tuple[float, ...] = ()
+
+
+def names(folder: pathlib.Path) -> list[str]:
+  """Returns the experiments in a folder, sorted."""
+  return sorted(p.parent.name for p in folder.glob("*/experiment.toml"))
+
+
+def read(folder: pathlib.Path, name: str) -> Experiment:
+  """Returns an experiment.
+
+  Raises:
+    ValueError: naming the file, what is wrong, and what is allowed.
+  """
+  path = folder / name / "experiment.toml"
+  if not path.is_file():
+    raise ValueError(plugins.unknown("experiment", name, names(folder)))
+  try:
+    content = tomllib.loads(path.read_text())
+    common = {
+      k: content.pop(k) for k in ("dataset", "rollout_steps") if k in content
+    }
+    runs = [
+      _made(Run, f"run {i + 1}", common | row)
+      for i, row in enumerate(content.pop("runs", []))
+    ]
+    result = _made(Experiment, "it", {**content, "name": name, "runs": runs})
+    _check(result)
+  except (ValueError, TypeError) as error:
+    raise ValueError(f"{path}: {error}") from None
+  return result
+
+
+def _made(kind, what, values):
+  fields = {f.name: f for f in dataclasses.fields(kind)}
+  unknown = sorted(set(values) - set(fields))
+  if unknown:
+    raise ValueError(
+      f"{what} has {', '.join(unknown)}; it may have {', '.join(fields)}"
+    )
+  needed = [
+    k
+    for k, f in fields.items()
+    if f.default is dataclasses.MISSING
+    and f.default_factory is dataclasses.MISSING
+  ]
+  missing = sorted(set(needed) - set(values))
+  if missing:
+    raise ValueError(f"{what} lacks {', '.join(missing)}")
+  return kind(
+    **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+  )
+
+
+def _check(experiment):
+  if not experiment.runs or not experiment.seeds or not experiment.metrics:
+    raise ValueError("runs, seeds and metrics must not be empty")
+  if experiment.core_minutes <= 0 or experiment.pilot_steps < 1:
+    raise ValueError("core_minutes and pilot_steps must be positive")
+  found = [run.name for run in experiment.runs]
+  for name in found:
+    if found.count(name) > 1 or not re.fullmatch(r"\w{1,40}", name):
+      raise ValueError(
+        f"run {name!r}: names are of letters, digits and _, each once"
+      )
+  for run in experiment.runs:
+    plugins.load_model(run.model)
+    plugins.check_dataset(run.dataset)
+  for metric in experiment.metrics:
+    plugins.load("metrics", metric)

@@ -1,0 +1,107 @@
+"""Experiments: the files that are there, errors, and a small one in full."""
+
+import json
+import pathlib
+
+import pytest
+
+from nbody_bench import experiment, experiments, plugins
+
+ROOT = pathlib.Path(__file__).parents[1] / "experiments"
+
+TEXT = """
+title = "A small one"
+dataset = "nbody_gravity/smoke"
+rollout_steps = [10]
+metrics = ["rollout_rmse"]
+core_minutes = 0.002
+seeds = [0]
+learning_rates = [1e-3, 1e30]
+pilot_steps = 3
+
+[[runs]]
+name = "small"
+label = "Small"
+model = "ogn"
+config = {widths = [4], relative = true}
+recipe = {batch_size = 2}
+published = {rollout_rmse = "0.5"}
+"""
+
+
+def put(folder, text):
+  (folder / "own").mkdir(parents=True)
+  (folder / "own" / "experiment.toml").write_text(text)
+  return folder
+
+
+@pytest.mark.parametrize("name", experiments.names(ROOT))
+def test_settings_of_every_experiment_are_understood(name):
+  for run in experiments.read(ROOT, name).runs:
+    module = plugins.load_model(run.model)
+    values = {
+      k: tuple(v) if isinstance(v, list) else v for k, v in run.config.items()
+    }
+    module.config(**values)
+    type(module.recipe)(**{**vars(module.recipe), **run.recipe})
+
+
+def test_there_are_experiments():
+  assert "five_springs" in experiments.names(ROOT)
+
+
+@pytest.mark.parametrize(
+  ("old", "new", "message"),
+  [
+    ('model = "ogn"', 'model = "ogm"', "ogm.*ogn"),
+    ('label = "Small"', "", "run 1 lacks label"),
+    ("seeds = [0]", "seed = [0]", "it has seed; it may have name, title"),
+    ("pilot_steps = 3", "pilot_steps = 0", "must be positive"),
+    ('name = "small"', 'name = "a/b"', "run 'a/b': names are of letters"),
+    ('"rollout_rmse"]', '"rmse"]', "rmse"),
+    ("[[runs]]", "[[runs", r"own/experiment\.toml: "),
+  ],
+)
+def test_errors_name_the_file_and_the_mend(tmp_path, old, new, message):
+  assert TEXT.count(old) == 1
+  folder = put(tmp_path, TEXT.replace(old, new))
+  with pytest.raises(ValueError, match=message):
+    experiments.read(folder, "own")
+
+
+def test_unknown_names(tmp_path, capsys):
+  folder = put(tmp_path, TEXT)
+  common = [f"--experiments_dir={folder}", f"--output_dir={tmp_path / 'out'}"]
+  for arguments, message in (
+    (["owm"], "Did you mean 'own'"),
+    ([], "give one experiment of own"),
+    (["own", "--runs=big"], "has no run 'big', but small"),
+    (["own", "--seeds=x"], "--seeds"),
+  ):
+    assert experiment.main(["experiment", *arguments, *common]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_small_experiment(tmp_path, data_dir, capsys):
+  folder, output = put(tmp_path, TEXT), tmp_path / "out"
+  arguments = ["experiment", "own", f"--experiments_dir={folder}"]
+  arguments += [f"--output_dir={output}", f"--data_dir={data_dir}"]
+  arguments += [f"--board={tmp_path / 'board'}"]
+  assert experiment.main(arguments) == 0
+  choice = json.loads((output / "own/small/choice.json").read_text())
+  assert choice["learning_rate"] == 1e-3
+  assert choice["pilots"]["1e+30"] is None
+  page = (folder / "own" / "RESULTS.md").read_text()
+  assert f"| Small | {choice['train_steps']:,} | 0.001 |" in page
+  assert "rollout_rmse 0.5" in page
+  assert (folder / "own" / "errors.png").stat().st_size > 5000
+  assert list((tmp_path / "board").glob("ogn/small/*/submission.json"))
+  # What is finished is not repeated.
+  before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
+  capsys.readouterr()
+  assert experiment.main(arguments) == 0
+  assert "nbody_bench.run" not in capsys.readouterr().out
+  assert before == {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
+  assert experiment.main([*arguments, "--core_minutes=1"]) == 2
+  assert "choose another --output_dir" in capsys.readouterr().err
