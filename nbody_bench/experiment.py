@@ -92,7 +92,7 @@ def _do(plan, run, output, values):
     f"--recipe.learning_rate={choice['learning_rate']}",
     f"--version={run.name}",
   ]
-  if _call(run, output / run.name, arguments, values) and values.board:
+  if _call(plan, run, output / run.name, arguments, values) and values.board:
     _submit(output / run.name, values)
 
 
@@ -114,7 +114,8 @@ def _choose(plan, run, output, values):
     arguments.append(f"--validate_every={plan.pilot_steps}")
     if rate:
       arguments.append(f"--recipe.learning_rate={rate}")
-    _call(run, folder, [*arguments, "--timing=none"], values, fatal=False)
+    arguments.append("--timing=none")
+    _call(plan, run, folder, arguments, values, fatal=False)
     pilots[rate] = _outcome(folder)
   finished = {k: v for k, v in pilots.items() if v}
   if not finished:
@@ -154,7 +155,7 @@ def _outcome(folder):
   }
 
 
-def _call(run, folder, arguments, values, fatal=True):
+def _call(plan, run, folder, arguments, values, fatal=True):
   """Runs `nbody_bench.run` unless it has finished; returns whether it has."""
   if (folder / "submission" / "submission.json").is_file():
     return True
@@ -164,6 +165,7 @@ def _call(run, folder, arguments, values, fatal=True):
     f"--model={run.model}",
     f"--dataset={run.dataset}",
     f"--rollout_steps={','.join(map(str, run.rollout_steps))}",
+    f"--metrics={','.join(plan.metrics)}",
     f"--output_dir={folder}",
     "--resume",
     *(f"--config.{k}={_text(v)}" for k, v in run.config.items()),

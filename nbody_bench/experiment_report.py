@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nbody_bench import plugins
+from nbody_bench import evaluation, plugins
 from nbody_bench.experiments import Experiment
 from nbody_bench.files import replace_bytes, replace_json
 
@@ -71,7 +71,7 @@ def _read(folder) -> dict[str, Any] | None:
   submission = json.loads(path.read_text())
   seeds = [p["seed"] for p in submission["predictions"]]
   timing = submission.get("timing") or {}
-  learning, errors = [], []
+  learning, scores = [], []
   for seed in seeds:
     lines = (folder / f"seed_{seed}" / "metrics.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
@@ -82,15 +82,17 @@ def _read(folder) -> dict[str, Any] | None:
       if k.startswith("rollout_rmse")
     ]
     learning.append(found)
-    scores = json.loads((folder / f"seed_{seed}" / "scores.json").read_text())
-    errors.append({k: v["curve"] for k, v in scores["metrics"].items()})
+    path = folder / f"seed_{seed}" / "scores.json"
+    scores.append(json.loads(path.read_text()))
   return {
-    "claims": submission["claims"],
     "training": submission["training"],
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
     "learning": learning,
-    "errors": errors,
+    "scores": evaluation.over_seeds(scores),
+    "curves": [
+      {k: v["curve"] for k, v in s["metrics"].items()} for s in scores
+    ],
   }
 
 
@@ -108,7 +110,7 @@ def _table(plan, results):
     row = [run.label, f"{training['steps']:,}"]
     row.append(f"{training['recipe']['learning_rate']:g}")
     for metric in plan.metrics:
-      claim = result["claims"][metric][last]
+      claim = result["scores"][metric]["at"][last]
       spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
       row.append(f"{claim['mean']:.3g}{spread} (@{last})")
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
@@ -149,7 +151,7 @@ def _figures(plan, results, folder):
     strict=True,
   ):
     for run in shown:
-      curves = np.array([e[metric] for e in results[run.name]["errors"]])
+      curves = np.array([c[metric] for c in results[run.name]["curves"]])
       steps = np.arange(1, curves.shape[1] + 1)
       colour = colours[run.name]
       axes.semilogy(steps, curves.mean(0), color=colour, label=run.label)

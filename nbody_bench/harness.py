@@ -59,6 +59,7 @@ class Settings:
     resume: whether to go on in an output directory that has something.
     checkpoint: whose weights are scored.
     timing: a key of `timing.PROTOCOLS`, or "none".
+    metrics: for `scores.json`, beside those of the task.
     eval_batch_size: systems in one roll-out call; 0 to choose by N.
     version: of the submission.
     schedule: when training reports and saves.
@@ -79,6 +80,7 @@ class Settings:
   resume: bool
   checkpoint: str
   timing: str
+  metrics: tuple[str, ...]
   eval_batch_size: int
   version: str
   schedule: training.Schedule
@@ -87,6 +89,8 @@ class Settings:
     """Refuses now what would fail after the training."""
     plugin = plugins.load_model(self.model)
     submissions.check_names(plugin.key, self.version, plugin.card)
+    for name in self.metrics:
+      evaluation.metric(name)
     if not self.seeds or len(set(self.seeds)) < len(self.seeds):
       raise ValueError(
         f"--seeds={','.join(map(str, self.seeds))}: give at least one, each "
@@ -136,7 +140,16 @@ def _run(settings):
       prediction,
     )
     score = evaluation.score(task, prediction, truth, problem.system)
-    replace_json(directory / "scores.json", {"task": task.id, **score})
+    more = dataclasses.replace(task, metrics=settings.metrics)
+    more = evaluation.score(more, prediction, truth, problem.system)
+    replace_json(
+      directory / "scores.json",
+      {
+        "task": task.id,
+        **score,
+        "metrics": score["metrics"] | more["metrics"],
+      },
+    )
     scores.append(score)
     if settings.timing != "none" and not clock:
       clock = _time(settings, simulator, problem, truth, prediction)

@@ -70,6 +70,9 @@ def define(values, argv):
     lower_bound=1,
     **options,
   )
+  flags.DEFINE_list(
+    "metrics", [], "for scores.json, beside those of the task", **options
+  )
   flags.DEFINE_enum(
     "timing",
     "quick",
@@ -140,6 +143,7 @@ def run(values, rest):
       resume=values.resume,
       checkpoint=values.checkpoint,
       timing=values.timing,
+      metrics=tuple(values.metrics),
       eval_batch_size=values.eval_batch_size,
       version=values.version,
       schedule=training.Schedule(

@@ -43,6 +43,17 @@ BY_HAND = {
   # Shifted by 1 the first particle is at 0: L = 0 + 2 = 2 against 0.
   "angular_momentum_error": (1.0, 1.0, 2 / 4),
   "time_to_failure": (2.0, 0.0, 0.0),
+  # Momenta off by 2 each: 8 over two particles and four columns.
+  "rollout_mse": (2.0, 0.0, 1.0),
+  "energy_mse": (2.0, 0.0, 81.0),
+  "energy_mae": (2.0, 0.0, 9.0),
+  "lagrangian_mae": (2.0, 0.0, 9.0),
+  "momentum_mae": (2.0, 0.0, 4.0),
+  "angular_momentum_mae": (1.0, 1.0, 2.0),
+  # Positions (-1, 1) become (0, 1).
+  "relative_rollout_error": (1.0, 1.0, 1 / (1 + np.sqrt(2))),
+  "energy_violation": (2.0, 0.0, 9 / (1.0099256 + 10.0099256)),
+  "momentum_square_error": (2.0, 0.0, 64.0 - 16.0),
   # The only distance 2 becomes 1; speeds 2 and 1 become 4 and 2.
   "pair_distance_distribution": (1.0, 1.0, 1.0),
   "speed_distribution": (2.0, 0.0, 1.5),

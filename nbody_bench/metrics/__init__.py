@@ -31,6 +31,17 @@ def root_mean(values: np.ndarray) -> float:
   return float(np.sqrt(np.mean(values)))
 
 
+def mean(values: np.ndarray) -> float:
+  """Returns the mean over samples and steps of `[B, k]`."""
+  return float(np.mean(values))
+
+
+def geometric_mean_at_last_step(values: np.ndarray) -> float:
+  """Returns the geometric mean over samples at the last step of `[B, k]`."""
+  with np.errstate(divide="ignore"):
+    return float(np.exp(np.mean(np.log(values[:, -1]))))
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
   """One metric.

@@ -6,8 +6,8 @@ from nbody_bench.metrics import Metric
 from nbody_bench.states import State
 
 
-def relative_angular_momentum_difference(prediction, truth, system):
-  """Returns |L(prediction) - L(truth)| / sum m |q| |v|, `[B, T]`.
+def angular_momentum_difference(prediction, truth, system):
+  """Returns |L(prediction) - L(truth)|, `[B, T]`.
 
   A periodic box does not conserve angular momentum and wrapping makes it jump:
   so it is compared with the truth at the same time, each predicted position
@@ -22,8 +22,13 @@ def relative_angular_momentum_difference(prediction, truth, system):
   difference = nearest.at_each_frame(
     system.angular_momentum
   ) - truth.at_each_frame(system.angular_momentum)
-  size = truth.at_each_frame(_size)
-  return np.linalg.norm(difference, axis=-1) / size
+  return np.linalg.norm(difference, axis=-1)
+
+
+def relative_angular_momentum_difference(prediction, truth, system):
+  """Returns |L(prediction) - L(truth)| / sum m |q| |v|, `[B, T]`."""
+  difference = angular_momentum_difference(prediction, truth, system)
+  return difference / truth.at_each_frame(_size)
 
 
 def of_the_labels(truth, label_error, system):
