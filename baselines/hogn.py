@@ -48,6 +48,7 @@ class Config(dynamics.Settings):
     node_widths: layers of phi_v.
     global_widths: layers of phi_u.
     vign_widths: layers of all three networks of "vign".
+    positions: that "vign" is told, one of `graph_networks.POSITIONS`.
   """
 
   network: Literal["scalable", "vign"] = "scalable"
@@ -55,6 +56,7 @@ class Config(dynamics.Settings):
   node_widths: tuple[int, ...] = (100, 100, 100)
   global_widths: tuple[int, ...] = (100, 100)
   vign_widths: tuple[int, ...] = (64, 64)
+  positions: str = "centred"
 
   def __post_init__(self):
     super().__post_init__()
@@ -75,7 +77,7 @@ class Simulator(dynamics.Hamiltonian):
   def __init__(self, config: Config, problem: Problem):
     super().__init__(config, problem, name="hogn")
     if config.network == "vign":
-      self._network = PhaseSpaceNetwork(config.vign_widths)
+      self._network = PhaseSpaceNetwork(config.vign_widths, config.positions)
     else:
       self._network = _ScalableNetwork(config)
     self._energy = networks.Energy()

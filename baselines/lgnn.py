@@ -107,8 +107,7 @@ class Simulator(dynamics.Lagrangian):
 
     nodes = squareplus(_apply(self._node_embedding, constants))
     edges = squareplus(_apply(self._edge_embedding, length))
-    sent = tf.gather(nodes, neighbours.senders, batch_dims=1)
-    both = nodes[:, :, None] + sent
+    both = nodes[:, :, None] + graphs.sent_by(nodes, neighbours)
     edges = squareplus(edges + _apply(self._edge, both))
     masked = edges
     if neighbours.mask is not None:

@@ -36,19 +36,18 @@ class Config(dynamics.Settings):
 
   Attributes:
     widths: layers of the networks of edges, nodes and globals.
-    relative: whether edges hold displacements and nodes no position, so that
-      nothing depends on the place. Published: False.
+    positions: one of `graph_networks.POSITIONS`. Published: centred.
   """
 
   widths: tuple[int, ...] = (64, 64)
-  relative: bool = False
+  positions: str = "centred"
 
 
 _SMALL = Config(widths=(8, 8))
 TESTING = (
   _SMALL,
   dataclasses.replace(
-    _SMALL, relative=True, integrator="euler", horizon=3, likelihood=True
+    _SMALL, positions="relative", integrator="euler", horizon=3, likelihood=True
   ),
 )
 
@@ -59,7 +58,7 @@ class Simulator(dynamics.Derivative):
   def __init__(self, config: Config, problem: Problem):
     super().__init__(config, problem, name="ogn")
     self._network = PhaseSpaceNetwork(
-      config.widths, config.relative, has_global=False
+      config.widths, config.positions, has_global=False
     )
     self._decoder = networks.mlp([2 * problem.num_dims], name="decoder")
 

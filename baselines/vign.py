@@ -43,19 +43,22 @@ class Config(dynamics.Settings):
 
   Attributes:
     widths: layers of the networks of edges, nodes and globals.
-    relative: whether edges hold displacements and nodes no position, so that
-      momentum is conserved. Published: False.
+    positions: one of `graph_networks.POSITIONS`. Published: centred.
   """
 
   widths: tuple[int, ...] = (64, 64)
-  relative: bool = False
+  positions: str = "centred"
 
 
 _SMALL = Config(widths=(8, 8))
 TESTING = (
   _SMALL,
   dataclasses.replace(
-    _SMALL, relative=True, integrator="yoshida4", horizon=2, likelihood=True
+    _SMALL,
+    positions="relative",
+    integrator="yoshida4",
+    horizon=2,
+    likelihood=True,
   ),
 )
 
@@ -65,7 +68,7 @@ class Simulator(dynamics.Potential):
 
   def __init__(self, config: Config, problem: Problem):
     super().__init__(config, problem, name="vign")
-    self._network = PhaseSpaceNetwork(config.widths, config.relative)
+    self._network = PhaseSpaceNetwork(config.widths, config.positions)
     self._energy = networks.Energy()
 
   def potential(self, structure, position, particles, domain):

@@ -10,36 +10,44 @@ from nbody_bench import graphs, networks
 from nbody_bench.arrays import Array
 from nbody_bench.states import Domain, Particles
 
+# Nodes may be told positions counted from the mean of the system, which takes
+# no part in derivatives (published; one body alone sees nothing), or from the
+# origin, where an outer field acts; or edges displacements, so that nothing
+# depends on the place and momentum is conserved.
+POSITIONS = ("centred", "absolute", "relative")
+
 
 class PhaseSpaceNetwork(snt.Module):
   """One full graph-network block on the complete graph, softplus throughout.
 
-  Edges and globals begin as zeros of width 1. Nodes are told where they are:
-  positions are counted from the mean of the system, which takes no part in
-  derivatives, as published. With `relative` edges hold displacements instead,
-  and nothing depends on the place.
+  Globals begin as zeros of width 1, and so do edges unless they are told
+  displacements. See `POSITIONS` for what a network is told of the place.
   """
 
   def __init__(
     self,
     widths: Sequence[int] = (64, 64),
-    relative: bool = False,
+    positions: str = "centred",
     has_global: bool = True,
   ):
     """Makes the block.
 
     Args:
       widths: layers of all three networks.
-      relative: see above.
+      positions: one of `POSITIONS`.
       has_global: whether there is a network of the global, to be read.
 
     Raises:
-      ValueError: for widths below 1.
+      ValueError: for widths below 1, or other positions.
     """
     super().__init__(name="phase_space_network")
     if not widths or min(widths) < 1:
       raise ValueError(f"all widths must be >= 1, got {tuple(widths)}")
-    self._relative = relative
+    if positions not in POSITIONS:
+      raise ValueError(
+        f"positions is {positions!r}; choose one of {', '.join(POSITIONS)}"
+      )
+    self._positions = positions
 
     def network():
       return networks.mlp(widths, tf.nn.softplus, activate_final=True)
@@ -68,11 +76,14 @@ class PhaseSpaceNetwork(snt.Module):
     batch, n, _ = position.shape
     neighbours = graphs.fully_connected(position, particles)
     k = neighbours.senders.shape[2]
-    if self._relative:
+    if self._positions == "relative":
       edges = graphs.edge_displacement(position, neighbours, domain)
     else:
       edges = tf.zeros([batch, n, k, 1], position.dtype)
-      features = tf.concat([_centred(position, particles, domain), features], 2)
+      place = domain.wrap(position)
+      if self._positions == "centred":
+        place -= tf.stop_gradient(_mean(place, particles))
+      features = tf.concat([place, features], 2)
     zeros = tf.zeros([batch, 1], position.dtype)
     graph = graphs.interaction_graph(features, edges, neighbours)
     graph = self._edges(graph.replace(globals=zeros))
@@ -91,12 +102,10 @@ class PhaseSpaceNetwork(snt.Module):
     return nodes, self._global(tf.concat(sums, 1))
 
 
-def _centred(position, particles, domain):
-  """Returns positions counted from their mean, without its derivative."""
-  position = domain.wrap(position)
+def _mean(position, particles):
+  """Returns the mean over real particles, `[B, 1, D]`."""
   weight = tf.ones_like(particles.mass)
   if particles.mask is not None:
     weight = particles.mask
   total = tf.reduce_sum(weight[..., None] * position, 1, keepdims=True)
-  mean = total / tf.reduce_sum(weight, 1)[:, None, None]
-  return position - tf.stop_gradient(mean)
+  return total / tf.reduce_sum(weight, 1)[:, None, None]

@@ -235,8 +235,17 @@ def edge_displacement(
   position: Array, neighbours: Neighbours, domain: Domain
 ) -> Array:
   """Returns q_sender - q_receiver by minimum image, `[B, N, K, D]`."""
-  sent = tf.gather(position, neighbours.senders, batch_dims=1)
+  sent = sent_by(position, neighbours)
   return domain.displacement(position[:, :, None, :], sent)
+
+
+def sent_by(values: Array, neighbours: Neighbours) -> Array:
+  """Returns the values `[B, N, F]` of each sender, `[B, N, K, F]`."""
+  batch, n, size = values.shape
+  # One axis: XLA cannot compile second derivatives of a batched `tf.gather`
+  # inside a loop.
+  rows = n * tf.range(batch)[:, None, None] + neighbours.senders
+  return tf.gather(tf.reshape(values, [batch * n, size]), rows)
 
 
 def sum_received(edges: Array, receivers: Array, num_nodes: Array) -> Array:

@@ -367,3 +367,49 @@ def test_shifted_grids_lessen_the_jump_of_a_hierarchical_potential():
 
 
 WIDTHS = dict(edge_widths=(8, 8), node_widths=(8, 8), global_widths=(8, 8))
+
+
+def test_positions_of_graph_networks():
+  with pytest.raises(ValueError, match="positions is 'polar'; choose one of"):
+    make("vign", positions="polar")
+  state, particles, domain = springs(3)
+  shifted = State(state.position + 0.7, state.velocity)
+  for positions, same in (
+    ("centred", True),
+    ("relative", True),
+    ("absolute", False),
+  ):
+    model = make("vign", testing.problem(SPRINGS), positions=positions)
+    forces = [
+      model.force(*testing.to_tensors((s, particles, domain))).numpy()
+      for s in (state, shifted)
+    ]
+    assert np.allclose(*forces, atol=1e-6) == same, positions
+    total = np.abs(np.sum(forces[0], 1)).max()
+    assert (total < 1e-6) == (positions == "relative"), positions
+
+
+def test_training_through_a_long_roll_out_compiles():
+  """First and second derivatives of a loop inside a loop, by XLA."""
+  for name, config in (("mclnn", {"horizon": 3}), ("lnn", {"horizon": 2})):
+    model = make(name, testing.problem(SPRINGS), **config)
+    data = window(4)
+    expected = model.loss(data)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def gradients(data, model=model):
+      def once(i, total):
+        with tf.GradientTape() as tape:
+          loss = model.loss(data)
+        found = tape.gradient(loss, model.trainable_variables)
+        return i + 1, total + tf.linalg.global_norm(found) + 0 * loss
+
+      return tf.while_loop(
+        lambda i, total: i < 2, once, (0, 0.0), maximum_iterations=2
+      )[1]
+
+    with tf.GradientTape() as tape:
+      loss = model.loss(data)
+    np.testing.assert_allclose(loss, expected)
+    norm = tf.linalg.global_norm(tape.gradient(loss, model.trainable_variables))
+    np.testing.assert_allclose(gradients(data), 2 * norm, rtol=1e-3)

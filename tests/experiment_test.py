@@ -23,7 +23,7 @@ pilot_steps = 3
 name = "small"
 label = "Small"
 model = "ogn"
-config = {widths = [4], relative = true}
+config = {widths = [4], positions = "relative"}
 recipe = {batch_size = 2}
 published = {rollout_rmse = "0.5"}
 """
