@@ -8,7 +8,7 @@ conserved to rounding. Energy is, as far as leapfrog goes, while no particle
 changes its cell; then V jumps, and with it the energy. With `num_grids` G, V is
 the mean over G trees whose grids are shifted against each other by 1/G of a
 cell's diagonal: jumps are G times as many and G times smaller, at G times the
-cost. 317,701 parameters (320,101 with charges) at the published widths.
+cost. 315,900 parameters (317,700 with charges) at the published widths.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 The baseline of Greydanus, Dzamba and Yosinski, "Hamiltonian Neural Networks"
 (2019): two layers of 200 tanh units from (q, p) to (q', p'), Runge-Kutta 4. It
-knows a number of particles, and takes no other. 42,808 parameters for two
+knows a number of particles, and takes no other. 43,600 parameters for two
 bodies in the plane.
 """
 

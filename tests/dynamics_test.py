@@ -245,6 +245,7 @@ def test_hnn_matches_the_reference():
     # Less what nothing reads; see the files.
     ("ogn", {}, 26_628 - 12_480),
     ("mclnn", {}, 141 - 1),
+    ("vin", {}, 6_000),
   ],
 )
 def test_published_parameter_counts_on_springs(name, config, count):
