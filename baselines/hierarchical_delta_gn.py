@@ -18,7 +18,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from nbody_bench import hierarchy, increments, networks
+from nbody_bench import hierarchy, increments, levels, networks
 from nbody_bench.cards import ModelCard
 from nbody_bench.hierarchical_passing import (
   HierarchicalPassing,
@@ -98,7 +98,7 @@ class Simulator(increments.IncrementSimulator):
     features = tf.concat([constants, velocity], 1)
     cells = [
       (tf.concat([c.constants, c.velocity], 1), c.position)
-      for c in hierarchy.cell_states(
+      for c in levels.cell_states(
         graph, constants, position, constants[:, :1] * velocity
       )
     ]

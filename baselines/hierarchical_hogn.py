@@ -19,6 +19,7 @@ from nbody_bench import (
   dynamics,
   hierarchy,
   increments,
+  levels,
   networks,
 )
 from nbody_bench.cards import ModelCard
@@ -108,7 +109,7 @@ class Simulator(dynamics.Hamiltonian):
     features = tf.concat([constants, momentum], 1)
     cells = [
       (tf.concat([c.constants, c.momentum], 1), c.position)
-      for c in hierarchy.cell_states(graph, constants, position, momentum)
+      for c in levels.cell_states(graph, constants, position, momentum)
     ]
     message = self._passing(graph, features, position, cells)
     edges = self._edge(

@@ -15,7 +15,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from nbody_bench import dynamics, hierarchy, increments, networks
+from nbody_bench import dynamics, hierarchy, increments, levels, networks
 from nbody_bench.cards import ModelCard
 from nbody_bench.hierarchical_passing import (
   HierarchicalPassing,
@@ -119,7 +119,7 @@ class Simulator(dynamics.Potential):
     position = graph.rows(position)
     cells = [
       (c.constants, c.position)
-      for c in hierarchy.cell_states(graph, constants, position, 0 * position)
+      for c in levels.cell_states(graph, constants, position, 0 * position)
     ]
     message = self._passing(graph, constants, position, cells)
     edges = self._edge(

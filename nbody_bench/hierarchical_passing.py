@@ -13,7 +13,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from nbody_bench.arrays import Array
-from nbody_bench.hierarchy import Hierarchy, Level
+from nbody_bench.levels import Hierarchy, Level
 from nbody_bench.networks import Gathered, JoinedMLP
 
 

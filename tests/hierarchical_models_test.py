@@ -8,7 +8,7 @@ import tensorflow as tf
 from graph_nets import blocks
 
 import golden
-from nbody_bench import hierarchy, networks, plugins, rollouts, testing
+from nbody_bench import hierarchy, levels, networks, plugins, rollouts, testing
 from nbody_bench.hierarchical_passing import edge_displacement
 from nbody_bench.networks import Gathered
 from nbody_bench.states import Domain, Particles, State, Trajectory
@@ -98,10 +98,10 @@ def golden_hogn():
   )
   # graph_nets takes edges (displacement), receiver, sender; sum, features.
   edge_rows = [6, 7, 3, 4, 5, 0, 1, 2]
-  golden.assign_mlp(model._edge_block, rest[0], "edge", edge_rows)
+  golden.assign_mlp(model._network._edges, rest[0], "edge", edge_rows)
   node_rows = [*range(3, 27), 0, 1, 2]
-  golden.assign_mlp(model._node_block, rest[0], "node", node_rows)
-  golden.assign_mlp(model._global, rest[0], "global")
+  golden.assign_mlp(model._network._nodes, rest[0], "node", node_rows)
+  golden.assign_mlp(model._network._global, rest[0], "global")
   golden.assign_mlp(model._energy, rest[0], "decoder")
   return model, *rest
 
@@ -297,7 +297,7 @@ def test_a_cell_has_the_sum_of_its_charges(module):
   )
   rows = graph.rows(constants)
   at = graph.rows(state.position)
-  for level in hierarchy.cell_states(graph, rows, at, 0 * at):
+  for level in levels.cell_states(graph, rows, at, 0 * at):
     np.testing.assert_array_equal(
       sorted(level.constants.numpy().tolist()), [[0, 0], [1, 1], [2, 2]]
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import golden
 from nbody_bench import capacity, hierarchy, testing
 from nbody_bench.hierarchical_passing import HierarchicalPassing
+from nbody_bench.levels import cell_states
 from nbody_bench.states import Domain, Particles
 
 GOLDEN = [
@@ -77,7 +78,7 @@ def test_same_edges_and_cells_as_the_reference(name):
   edges = particle_edges(graph, n)
   mass = graph.rows(tf.constant(state[..., :1]))
   states = [graph.rows(tf.constant(state[..., i : i + 2])) for i in (1, 3)]
-  cells = hierarchy.cell_states(graph, mass, states[0], mass * states[1])
+  cells = cell_states(graph, mass, states[0], mass * states[1])
   of_particle = ancestors(graph, n)
   for b in range(batch):
     prefix = f"graph_{b}"
@@ -358,7 +359,7 @@ def test_messages_without_parents_refuse_more_levels():
     )
     graph = built(position, num_levels=num_levels)
     at = graph.rows(position)
-    cells = hierarchy.cell_states(graph, tf.ones_like(at[:, :1]), at, at)
+    cells = cell_states(graph, tf.ones_like(at[:, :1]), at, at)
     features = tf.concat([at, at], 1)
     cells = [(tf.concat([c.momentum] * 2, 1), c.position) for c in cells]
     return passing(graph, features, at, cells)
