@@ -91,7 +91,8 @@ def build(
     # Along open directions the grid begins further out, with a cell more.
     moved = domain.wrap(position + shift * leaf_side)
     extent = extent._replace(
-      side=extent.side + tf.where(extent.periodic, 0, leaf_side)
+      side=extent.side
+      + tf.where(extent.periodic, tf.zeros_like(leaf_side), leaf_side)
     )
   leaf = cell_lists.bisect(moved, extent, num_levels)
   sample = tf.broadcast_to(tf.range(batch)[:, None], [batch, n])

@@ -100,6 +100,7 @@ def bodies_of(states):
   return make_bodies(states[..., 1:3], states[..., 3:5])
 
 
+@pytest.mark.slow
 def test_frozen_scheme_is_the_published_generator(reference):
   states = reference["states"]
   end, _ = moved(bodies_of(states[:-1]), 0.01, 1, 0.001, frozen=True)

@@ -62,6 +62,7 @@ def test_a_collapsing_system_passes_through_several_sizes_without_loss():
   np.testing.assert_array_equal(again.position, result.position)
 
 
+@pytest.mark.slow
 def test_substeps_of_an_integrator_tell_their_needs_too():
   def pull(state, particles, domain):
     following = collapse(state, particles, domain, tf.constant(0.0))
@@ -85,6 +86,7 @@ def test_substeps_of_an_integrator_tell_their_needs_too():
   )
 
 
+@pytest.mark.slow
 def test_a_model_with_a_predict_of_its_own_is_run_again_whole():
   class OneCall:
     def predict(self, state, particles, domain, times):

@@ -20,8 +20,12 @@ OF_CHARGES = (
   "test_gradients_reach_every_variable",
   "test_inputs_are_passed_through",
   "test_padding_changes_nothing",
-  "test_samples_do_not_depend_on_each_other",
 )
+
+
+def configs(model):
+  module = plugins.load("baselines", model.key)
+  return getattr(module, "TESTING", (model.config(),))
 
 
 def _suite(name, model, config, is_charged):
@@ -39,6 +43,13 @@ def _suite(name, model, config, is_charged):
       variables = training.trainable_variables(self._built(*inputs))
       assert bool(variables) == (model.card.division != "classical")
 
+  if config != configs(model)[0]:
+    # The first one of a file is compiled in any case.
+    @pytest.mark.slow
+    def compiled(self):
+      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
+
+    Suite.test_same_result_eagerly_and_compiled = compiled
   if is_charged:
     # Charges are a feature like others: what could go wrong are these.
     for case in set(CASES) - set(OF_CHARGES):
@@ -49,10 +60,7 @@ def _suite(name, model, config, is_charged):
 
 for _name in plugins.names("baselines"):
   _model = plugins.load_model(_name)
-  _configs = getattr(
-    plugins.load("baselines", _name), "TESTING", (_model.config(),)
-  )
-  for _index, _config in enumerate(_configs):
+  for _index, _config in enumerate(configs(_model)):
     # Charges are one feature more: once a file is enough.
     for _law in ("gravity", "coulomb")[: 1 if _index else 2]:
       _suite_name = f"Test_{_name}_{_index}_{_law}"

@@ -65,6 +65,7 @@ def test_without_tensorflow_the_doctor_says_so_and_goes_on(tmp_path):
   assert result.stdout.splitlines()[-1] == "1 to mend"
 
 
+@pytest.mark.slow
 def test_another_broken_package_is_named(tmp_path):
   result = without("graph_nets", tmp_path, "nbody_bench.doctor")
   assert result.returncode == 1

@@ -150,6 +150,7 @@ def test_padding_changes_nothing_in_the_reference_system():
   np.testing.assert_allclose(result, reference["next_state"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compiled_as_eagerly_where_there_is_spare_room():
   model, reference, (state, particles, domain), dt = golden_delta_gn(100)
   result = rollouts.rollout(

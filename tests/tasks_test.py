@@ -5,7 +5,7 @@ import re
 import pytest
 
 import nbody_bench
-from nbody_bench import plugins, tasks
+from nbody_bench import experiments, plugins, tasks
 
 DATA = "nbody_gravity/smoke"
 
@@ -44,8 +44,11 @@ def test_context_shortens_the_horizon(data_dir):
   assert tasks.TASKS["rollout"]("nbody_latent/smoke", data_dir).num_steps == 30
 
 
-def test_every_metric_is_in_some_task():
+def test_every_metric_is_in_some_task_or_experiment():
   used = {*tasks.METRICS, *tasks.LONG_METRICS}
+  folder = pathlib.Path(__file__).parents[1] / "experiments"
+  for name in experiments.names(folder):
+    used |= {*experiments.read(folder, name).metrics}
   assert used == set(plugins.names("metrics"))
 
 
