@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from nbody_bench import doctor
 
 ROOT = pathlib.Path(__file__).parents[1]
