@@ -78,6 +78,8 @@ _MEANINGS = {
   "time": "of each frame",
   "position": "of each particle at each frame; [-L/2, L/2) where periodic",
   "velocity": "of each particle at each frame",
+  "clean_position": "before noise was added",
+  "clean_velocity": "before noise was added",
   "box": "sides L; infinite where space is open",
   "energy": "T + U at each frame",
   "momentum": "total, at each frame",

@@ -256,6 +256,9 @@ class NBodyDatasetBuilder(
       "momentum": _tensor_feature(None, num_dims),
       "label_error": _tensor_feature(None),
     }
+    if config.noise:
+      for name in ("clean_position", "clean_velocity"):
+        features[name] = _tensor_feature(None, None, num_dims)
     for name in config.constants:
       shape = () if name in OF_SYSTEM else (None,)
       features[name] = _tensor_feature(*shape)
@@ -476,6 +479,10 @@ class NBodyDatasetBuilder(
         "momentum": truth.momentum[row],
         "label_error": truth.label_error[row],
       }
+      if config.noise:
+        clean = truth.trajectory.state
+        example["clean_position"] = clean.position[row]
+        example["clean_velocity"] = clean.velocity[row]
       for name in config.constants:
         example[name] = getattr(trajectory.particles, name)[row]
       if "test_symmetry" in config.splits:

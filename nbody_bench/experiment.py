@@ -98,6 +98,12 @@ def _do(plan, run, output, values):
 
 def _choose(plan, run, output, values):
   """Returns learning rate and steps; those of an earlier call, if any."""
+  if run.train_steps:
+    from nbody_bench import plugins
+
+    module = plugins.load_model(run.model)
+    rate = run.recipe.get("learning_rate", module.recipe.learning_rate)
+    return {"train_steps": run.train_steps, "learning_rate": rate}
   path = output / run.name / "choice.json"
   if path.is_file():
     choice = json.loads(path.read_text())

@@ -14,9 +14,7 @@ _HEAD = """# {title}
 
 {claim}
 
-{minutes:g} core-minutes of training for each run and seed; mean and standard
-deviation over seeds {seeds}. Beside ours stands what the [paper]({paper})
-prints. Learning rate: the best of {rates} after {pilot} steps. Made by
+{budget}; mean and standard deviation over seeds {seeds}. {printed}Made by
 
 ```bash
 python -m nbody_bench.experiment {name}
@@ -43,11 +41,11 @@ def write(
   head = _HEAD.format(
     title=plan.title,
     claim=plan.claim,
-    minutes=plan.core_minutes,
+    budget=_budget(plan),
     seeds=", ".join(map(str, plan.seeds)),
-    paper=plan.paper,
-    rates=", ".join(f"{x:g}" for x in plan.learning_rates) or "one",
-    pilot=plan.pilot_steps,
+    printed=f"Published values: [the paper]({plan.paper}). "
+    if plan.paper
+    else "",
     name=plan.name,
   )
   text = head + _table(plan, results)
@@ -61,6 +59,21 @@ def write(
   page = folder / "RESULTS.md"
   replace_bytes(page, text.encode())
   return page
+
+
+def _budget(plan):
+  if all(run.train_steps for run in plan.runs):
+    return "Every run is trained for the published number of steps"
+  rates = ", ".join(f"{x:g}" for x in plan.learning_rates)
+  choice = (
+    f", the learning rate the best of {rates} after {plan.pilot_steps:,} steps"
+    if rates
+    else ""
+  )
+  return (
+    f"{plan.core_minutes:g} core-minutes of training for each run and "
+    f"seed{choice}"
+  )
 
 
 def _read(folder) -> dict[str, Any] | None:
@@ -98,7 +111,7 @@ def _read(folder) -> dict[str, Any] | None:
 
 def _table(plan, results):
   labels = [plugins.load("metrics", m).METRIC.label for m in plan.metrics]
-  columns = ["model", "steps", "learning rate"]
+  columns = ["model", "seeds", "steps", "core-minutes", "learning rate"]
   columns += [f"{label}, ours" for label in labels] + ["published"]
   columns += ["ms a training step", "ms a roll-out step"]
   rows = [columns, ["---"] * len(columns)]
@@ -107,14 +120,15 @@ def _table(plan, results):
       continue
     result = results[run.name]
     training, last = result["training"], str(max(run.rollout_steps))
-    row = [run.label, f"{training['steps']:,}"]
+    seconds = training.get("seconds_per_step")
+    row = [run.label, str(len(result["seeds"])), f"{training['steps']:,}"]
+    row.append(f"{training['steps'] * seconds / 60:.3g}" if seconds else "-")
     row.append(f"{training['recipe']['learning_rate']:g}")
     for metric in plan.metrics:
       claim = result["scores"][metric]["at"][last]
       spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
       row.append(f"{claim['mean']:.3g}{spread} (@{last})")
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
-    seconds = training.get("seconds_per_step")
     row.append(f"{1e3 * seconds:.3g}" if seconds else "-")
     row.append(f"{result['ms_per_step']:.3g}" if result["ms_per_step"] else "-")
     rows.append(row)
@@ -130,7 +144,7 @@ def _figures(plan, results, folder):
   axes = figure.subplots()
   for run in shown:
     result = results[run.name]
-    minutes = plan.core_minutes / max(1, result["training"]["steps"])
+    minutes = (result["training"].get("seconds_per_step") or 0) / 60
     for i, curve in enumerate(result["learning"]):
       steps, values = zip(*curve, strict=True)
       axes.semilogy(

@@ -20,7 +20,9 @@
 
 Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, which also tell how many
-steps fit. `dataset` and `rollout_steps` may also be given for a single run.
+steps fit. `dataset` and `rollout_steps` may also be given for a single run. One
+with `train_steps` makes as many, with the learning rate of its recipe: a
+published training in full, whatever it takes.
 """
 
 import dataclasses
@@ -45,6 +47,7 @@ class Run:
     dataset: `name/config`.
     rollout_steps: that are scored.
     published: values as printed in the paper, by metric.
+    train_steps: in place of what fits in the core-minutes.
   """
 
   name: str
@@ -55,6 +58,7 @@ class Run:
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
   recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
   published: dict[str, str] = dataclasses.field(default_factory=dict)
+  train_steps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Experiment:
     core_minutes: of training, for each run and seed.
     seeds: of each run.
     learning_rates: to choose from; empty to take that of the recipe.
-    pilot_steps: of each of them before the choice.
     runs: rows of the table.
+    pilot_steps: of each of the learning rates before the choice.
   """
 
   name: str
@@ -79,8 +83,8 @@ class Experiment:
   metrics: tuple[str, ...]
   core_minutes: float
   seeds: tuple[int, ...]
-  pilot_steps: int
   runs: tuple[Run, ...]
+  pilot_steps: int = 1000
   paper: str = ""
   claim: str = ""
   learning_rates: tuple[float, ...] = ()

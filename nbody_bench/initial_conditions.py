@@ -144,6 +144,20 @@ def mass_spring(draw) -> Initial:
   return _open(np.array([[q]]), np.array([[v]]))
 
 
+def hamiltonian_spring(draw) -> Initial:
+  """Returns one body of mass 1/2 on a line, of energy between 0.01 and 1.
+
+  With a spring of stiffness 2 to the origin H = p^2 + q^2. A random direction
+  of phase space (that of a point of a square, as published), radius uniform in
+  (0.1, 1) (Greydanus, Dzamba and Yosinski 2019).
+  """
+  direction = draw.rng.uniform(-1, 1, 2)
+  radius = draw.rng.uniform(0.1, 1)
+  q, p = radius * direction / np.linalg.norm(direction)
+  state, _, domain = _open(np.array([[q]]), np.array([[2 * p]]))
+  return state, Particles(np.array([[0.5]])), domain
+
+
 class Stated(NamedTuple):
   """One initial state that a paper states.
 

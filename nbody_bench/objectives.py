@@ -9,7 +9,8 @@ An objective maps (model, window) to errors, of which `judge` makes the loss:
 - "derivatives": q' and p' of the first frame, likewise (HNN).
 
 The last two are told accelerations, which no roll-out of the data shows: a
-model that is trained by them says so in its card.
+model that is trained by them says so in its card. In data with noise the model
+sees the noisy state, and is compared with the rates of the clean one (HNN).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ import tensorflow as tf
 
 from nbody_bench import simulators
 from nbody_bench.arrays import Array
-from nbody_bench.states import Trajectory
+from nbody_bench.states import State, Trajectory
 from nbody_bench.systems import safe_mass
 
 Objective = Callable[[Any, Trajectory], Array]
@@ -81,6 +82,8 @@ def _rates(model, window):
   """Returns errors of q' and v' in the first frame, `[B, N, D]` each."""
   state, *rest = window.frame(0), window.particles, window.domain
   rates = model.derivative(model.structure(state, *rest), state, *rest)
+  if window.clean is not None:
+    state = State(*(x[:, 0] for x in window.clean))
   force = model.problem.system.force(state, *rest)
   acceleration = force / safe_mass(window.particles)
   return rates[0] - state.velocity, rates[1] - acceleration

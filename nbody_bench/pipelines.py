@@ -108,6 +108,9 @@ def load(
     State(stack("position"), stack("velocity")),
     Particles(**{f: stack(f) for f in Particles._fields}),
     Domain(stack("box")),
+    State(stack("clean_position"), stack("clean_velocity"))
+    if "clean_position" in examples[0]
+    else None,
   )
   return Split(
     stack("trajectory_id"),
@@ -189,17 +192,15 @@ class WindowSampler:
     at = tf.stack(
       [tf.broadcast_to(sample[:, None], tf.shape(frames)), frames], -1
     )
-    states = State(*(tf.gather_nd(x, at) for x in self._data.state))
+    states, clean = map_arrays(
+      lambda x: tf.gather_nd(x, at), (self._data.state, self._data.clean)
+    )
     particles, domain = self._constants(sample)
     if self._past:
       history = State(*(x[:, : self._past + 1] for x in states))
       particles = particles._replace(history=history)
-    return Trajectory(
-      self._time,
-      State(*(x[:, self._past :] for x in states)),
-      particles,
-      domain,
-    )
+    states, clean = map_arrays(lambda x: x[:, self._past :], (states, clean))
+    return Trajectory(self._time, states, particles, domain, clean)
 
   def _constants(self, sample):
     return map_arrays(

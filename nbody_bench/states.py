@@ -124,19 +124,20 @@ class Trajectory(NamedTuple):
     state: position and velocity `[B, T, N, D]`.
     particles: `[B, N]`.
     domain: box `[B, D]`.
+    clean: the state before noise, in training data that have noise, else None.
   """
 
   time: Array
   state: State
   particles: Particles
   domain: Domain
+  clean: State | None = None
 
   def frames(self, start: int | None = None, stop: int | None = None):
     """Returns the trajectory cut to frames `start` to `stop` (exclusive)."""
     cut = slice(start, stop)
-    return self._replace(
-      time=self.time[cut], state=State(*(x[:, cut] for x in self.state))
-    )
+    state, clean = map_arrays(lambda x: x[:, cut], (self.state, self.clean))
+    return self._replace(time=self.time[cut], state=state, clean=clean)
 
   def frame(self, index: int) -> State:
     """Returns the state of one frame, `[B, N, D]`."""

@@ -225,6 +225,8 @@ def test_noise_is_on_the_training_split_alone():
     examples = [e for _, e in builder.examples(block, truth)]
     position = np.stack([e["position"] for e in examples])
     velocity = np.stack([e["velocity"] for e in examples])
+    clean = np.stack([e["clean_velocity"] for e in examples])
+    np.testing.assert_array_equal(clean, truth.trajectory.state.velocity)
     mass = truth.trajectory.particles.mass[:, None, :, None]
     for noise in (
       position - truth.trajectory.state.position,

@@ -93,7 +93,7 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert choice["learning_rate"] == 1e-3
   assert choice["pilots"]["1e+30"] is None
   page = (folder / "own" / "RESULTS.md").read_text()
-  assert f"| Small | {choice['train_steps']:,} | 0.001 |" in page
+  assert f"| Small | 1 | {choice['train_steps']:,} | 0.001 |" in page
   assert "rollout_rmse 0.5" in page
   assert (folder / "own" / "errors.png").stat().st_size > 5000
   assert list((tmp_path / "board").glob("ogn/small/*/submission.json"))

@@ -13,6 +13,7 @@ from nbody_bench.systems import System
 FIVE = System(law="harmonic", coupling=1.0, source="stiffness")
 # One body tied to the origin; the pair law has no pairs.
 MASS_SPRING = System(law="harmonic", coupling=0.0, trap=1.0)
+HNN_SPRING = System(law="harmonic", coupling=0.0, trap=2.0)
 LINEAR = System(law="spring", coupling=1.0, source="stiffness", rest_length=1.0)
 QUARTIC = System(
   law="quartic_spring", coupling=1.0, source="stiffness", rest_length=1.0
@@ -109,6 +110,21 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
     _five("five_noisy", noise=0.1),
     _mass_spring("mass_spring"),
     _mass_spring("mass_spring_noisy", noise=0.1),
+    NBodyConfig(
+      name="mass_spring_hnn",
+      system=HNN_SPRING,
+      initial=initial_conditions.hamiltonian_spring,
+      num_particles=1,
+      num_dims=1,
+      time_step=3 / 29,  # 30 frames from 0 to 3
+      # The published set has no validation split; test runs to 20.
+      splits=sizes(25, 25, 25, num_frames=30, extra=25, unseen_n=False)
+      | {"test": Size(25, 194)},
+      solver=ExactSprings(),
+      noise=0.1,
+      max_energy_drift=1e-12,
+      max_label_error=1e-10,
+    ),
     _three("three_linear", LINEAR),
     _three("three_quartic", QUARTIC),
     _three("three_linear_random", LINEAR, random=True),
