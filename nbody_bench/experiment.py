@@ -87,12 +87,12 @@ def _do(plan, run, output, values):
   """Chooses the learning rate, trains all seeds, submits."""
   choice = _choose(plan, run, output, values)
   arguments = [
-    f"--seeds={','.join(map(str, plan.seeds))}",
     f"--train_steps={choice['train_steps']}",
     f"--recipe.learning_rate={choice['learning_rate']}",
     f"--version={run.name}",
   ]
-  if _call(plan, run, output / run.name, arguments, values) and values.board:
+  _call(plan, run, output / run.name, plan.seeds, arguments, values)
+  if values.board:
     _submit(output / run.name, values)
 
 
@@ -116,12 +116,12 @@ def _choose(plan, run, output, values):
   pilots = {}
   for rate in plan.learning_rates or (None,):
     folder = output / run.name / f"pilot_{rate or 'recipe'}"
-    arguments = ["--seeds=0", f"--train_steps={plan.pilot_steps}"]
+    arguments = [f"--train_steps={plan.pilot_steps}"]
     arguments.append(f"--validate_every={plan.pilot_steps}")
     if rate:
       arguments.append(f"--recipe.learning_rate={rate}")
     arguments.append("--timing=none")
-    _call(plan, run, folder, arguments, values, fatal=False)
+    _call(plan, run, folder, [0], arguments, values, fatal=False)
     pilots[rate] = _outcome(folder)
   finished = {k: v for k, v in pilots.items() if v}
   if not finished:
@@ -161,10 +161,13 @@ def _outcome(folder):
   }
 
 
-def _call(plan, run, folder, arguments, values, fatal=True):
-  """Runs `nbody_bench.run` unless it has finished; returns whether it has."""
-  if (folder / "submission" / "submission.json").is_file():
-    return True
+def _call(plan, run, folder, seeds, arguments, values, fatal=True):
+  """Runs `nbody_bench.run` with the seeds, unless all have finished."""
+  submission = folder / "submission" / "submission.json"
+  if submission.is_file():
+    finished = json.loads(submission.read_text())["predictions"]
+    if set(seeds) <= {p["seed"] for p in finished}:
+      return
   folder.mkdir(parents=True, exist_ok=True)
   command = [
     *(sys.executable, "-m", "nbody_bench.run"),
@@ -173,6 +176,7 @@ def _call(plan, run, folder, arguments, values, fatal=True):
     f"--rollout_steps={','.join(map(str, run.rollout_steps))}",
     f"--metrics={','.join(plan.metrics)}",
     f"--output_dir={folder}",
+    f"--seeds={','.join(map(str, seeds))}",
     "--resume",
     *(f"--config.{k}={_text(v)}" for k, v in run.config.items()),
     *(f"--recipe.{k}={_text(v)}" for k, v in run.recipe.items()),
@@ -195,7 +199,6 @@ def _call(plan, run, folder, arguments, values, fatal=True):
     raise KeyboardInterrupt
   if code and fatal:
     raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
-  return not code
 
 
 def _text(value):
@@ -218,7 +221,8 @@ def _submit(folder, values):
   if values.data_dir:
     command.append(f"--data_dir={values.data_dir}")
   done = folder / "submitted.txt"
-  if not done.is_file():
+  made = folder / "submission" / "submission.json"
+  if not done.is_file() or done.stat().st_mtime < made.stat().st_mtime:
     result = subprocess.run(
       command, capture_output=True, text=True, check=False
     )

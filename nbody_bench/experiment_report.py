@@ -97,8 +97,12 @@ def _read(folder) -> dict[str, Any] | None:
     learning.append(found)
     path = folder / f"seed_{seed}" / "scores.json"
     scores.append(json.loads(path.read_text()))
+  training = submission["training"]
   return {
-    "training": submission["training"],
+    "training": training,
+    "train_seconds_per_step": training.get("seconds_per_step")
+    # Of a run whose first seed was there before.
+    or training["seconds"] / training["steps"],
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
     "learning": learning,
@@ -120,16 +124,16 @@ def _table(plan, results):
       continue
     result = results[run.name]
     training, last = result["training"], str(max(run.rollout_steps))
-    seconds = training.get("seconds_per_step")
+    minutes = training["steps"] * result["train_seconds_per_step"] / 60
     row = [run.label, str(len(result["seeds"])), f"{training['steps']:,}"]
-    row.append(f"{training['steps'] * seconds / 60:.3g}" if seconds else "-")
+    row.append(f"{minutes:.3g}")
     row.append(f"{training['recipe']['learning_rate']:g}")
     for metric in plan.metrics:
       claim = result["scores"][metric]["at"][last]
       spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
       row.append(f"{claim['mean']:.3g}{spread} (@{last})")
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
-    row.append(f"{1e3 * seconds:.3g}" if seconds else "-")
+    row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
     row.append(f"{result['ms_per_step']:.3g}" if result["ms_per_step"] else "-")
     rows.append(row)
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
@@ -144,7 +148,7 @@ def _figures(plan, results, folder):
   axes = figure.subplots()
   for run in shown:
     result = results[run.name]
-    minutes = (result["training"].get("seconds_per_step") or 0) / 60
+    minutes = result["train_seconds_per_step"] / 60
     for i, curve in enumerate(result["learning"]):
       steps, values = zip(*curve, strict=True)
       axes.semilogy(

@@ -93,7 +93,7 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert choice["learning_rate"] == 1e-3
   assert choice["pilots"]["1e+30"] is None
   page = (folder / "own" / "RESULTS.md").read_text()
-  assert f"| Small | 1 | {choice['train_steps']:,} | 0.001 |" in page
+  assert f"| Small | 1 | {choice['train_steps']:,} | " in page
   assert "rollout_rmse 0.5" in page
   assert (folder / "own" / "errors.png").stat().st_size > 5000
   assert list((tmp_path / "board").glob("ogn/small/*/submission.json"))
@@ -103,5 +103,10 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert experiment.main(arguments) == 0
   assert "nbody_bench.run" not in capsys.readouterr().out
   assert before == {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
+  # A seed more is one seed's work.
+  assert experiment.main([*arguments, "--seeds=0,1"]) == 0
+  assert "--seeds=0,1" in capsys.readouterr().out
+  assert "| Small | 2 |" in (folder / "own" / "RESULTS.md").read_text()
+  assert len(list((tmp_path / "board").glob("ogn/small/*"))) >= 1
   assert experiment.main([*arguments, "--core_minutes=1"]) == 2
   assert "choose another --output_dir" in capsys.readouterr().err
