@@ -1,8 +1,8 @@
 """One experiment: train a model on each seed, roll it out, score it, submit it.
 
 Under the output directory: `seed_<k>/` with `config.json`, `checkpoints/`,
-`metrics.jsonl`, `tensorboard/` and `scores.json`, and one `submission/` over
-all seeds.
+`metrics.jsonl`, `tensorboard/`, `weights.npz` and `scores.json`, and one
+`submission/` over all seeds.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ from nbody_bench import (
   tasks,
   timing,
   training,
+  weights,
 )
 from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
@@ -57,6 +58,8 @@ class Settings:
     output_dir: gets everything.
     data_dir: where TFDS keeps its data; None for its default.
     resume: whether to go on in an output directory that has something.
+    start_from: output directory of a run whose weights each seed begins with;
+      None for new ones.
     checkpoint: whose weights are scored.
     timing: a key of `timing.PROTOCOLS`, or "none".
     metrics: for `scores.json`, beside those of the task.
@@ -78,6 +81,7 @@ class Settings:
   output_dir: pathlib.Path
   data_dir: str | None
   resume: bool
+  start_from: pathlib.Path | None
   checkpoint: str
   timing: str
   metrics: tuple[str, ...]
@@ -95,6 +99,14 @@ class Settings:
       raise ValueError(
         f"--seeds={','.join(map(str, self.seeds))}: give at least one, each "
         "once"
+      )
+    for seed in self.seeds if self.start_from else ():
+      folder = self.start_from / f"seed_{seed}"
+      weights.check(folder, self.model, dataclasses.asdict(self.config))
+    if not self.recipe.train_steps and not self.start_from:
+      raise ValueError(
+        "--train_steps=0 rolls out weights that are there; say where by "
+        "--start_from"
       )
     if min(self.seeds) < 0 or self.eval_batch_size < 0:
       raise ValueError("--seeds and --eval_batch_size must not be negative")
@@ -127,9 +139,14 @@ def _run(settings):
   scores, trained, clock = [], [], None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
-    replace_json(directory / "config.json", _describe(settings, seed))
+    told = problem
+    if settings.start_from:
+      # Weights mean what they do with the scales that they were trained with.
+      start = weights.describe(settings.start_from / f"seed_{seed}")
+      told = dataclasses.replace(problem, statistics=start["statistics"])
+    replace_json(directory / "config.json", _describe(settings, seed, told))
     tf.keras.utils.set_random_seed(seed)
-    model = plugin.build(settings.config, problem)
+    model = plugin.build(settings.config, told)
     simulator = simulators.as_simulator(model)
     trained.append(_train(settings, problem, model, simulator, seed, directory))
     prediction = _predict(settings, simulator, truth.given, task)
@@ -219,6 +236,7 @@ def _claim(settings):
 
 def _identity(settings):
   """Returns what all seeds and all parts of a resumed run share."""
+  start = settings.start_from
   version = tfds.builder_cls(settings.dataset.partition("/")[0]).VERSION
   return json.loads(
     json.dumps(
@@ -227,6 +245,7 @@ def _identity(settings):
         "dataset": settings.dataset,
         "dataset_version": str(version),
         "task": settings.task,
+        **({"start_from": str(start)} if start else {}),
         "config": dataclasses.asdict(settings.config),
         "recipe": dataclasses.asdict(settings.recipe),
       }
@@ -234,9 +253,10 @@ def _identity(settings):
   )
 
 
-def _describe(settings, seed):
+def _describe(settings, seed, problem):
   return {
     **_identity(settings),
+    "statistics": dict(problem.statistics),
     "seed": seed,
     "checkpoint": settings.checkpoint,
     "nbody_bench": nbody_bench.__version__,
@@ -262,10 +282,19 @@ def _train(settings, problem, model, simulator, seed, directory):
         "same; give one"
       )
     return facts
+  if settings.start_from:
+    facts["started_from"] = weights.load(
+      settings.start_from / f"seed_{seed}", model
+    )
+  if not settings.recipe.train_steps:
+    return facts
   train_data = pipelines.load(
-    settings.dataset, "train", settings.data_dir
+    settings.dataset,
+    "train",
+    settings.data_dir,
+    settings.recipe.num_trajectories or None,
   ).given
-  return facts | training.train(
+  facts |= training.train(
     model,
     settings.recipe,
     train_data,
@@ -277,6 +306,9 @@ def _train(settings, problem, model, simulator, seed, directory):
     label=f"{settings.model} seed {seed}",
     num_context_frames=context,
   )
+  if hasattr(model, "variables"):
+    weights.save(directory / weights.FILE, model, facts["steps"])
+  return facts
 
 
 def _build(simulator, data):

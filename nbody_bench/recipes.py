@@ -14,7 +14,7 @@ class Recipe:
   the weights after the last step.
 
   Attributes:
-    train_steps: optimiser steps.
+    train_steps: optimiser steps; 0 for weights that are there.
     batch_size: windows in a batch.
     learning_rate: at its highest.
     schedule: "steps" multiplies it by 0.1 at `boundaries`; "cosine" lets it
@@ -23,6 +23,7 @@ class Recipe:
     warmup_steps: over which it rises linearly from zero.
     min_learning_rate: a floor, except in the warm-up.
     clip_norm: largest global norm of a gradient; 0 leaves gradients alone.
+    num_trajectories: of the training split, its first; 0 for all.
     compile: whether the steps are compiled by XLA; "auto" decides by the number
       of bodies in a batch and of steps.
   """
@@ -35,13 +36,17 @@ class Recipe:
   warmup_steps: int = 0
   min_learning_rate: float = 1e-7
   clip_norm: float = 0.0
+  num_trajectories: int = 0
   compile: Literal["auto", "always", "never"] = "auto"
 
   def __post_init__(self):
-    for name in ("train_steps", "batch_size", "learning_rate"):
+    for name in ("batch_size", "learning_rate"):
       if not getattr(self, name) > 0:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be > 0")
-    for name in ("warmup_steps", "clip_norm", "min_learning_rate"):
+    for name in (
+      *("train_steps", "num_trajectories"),
+      *("warmup_steps", "clip_norm", "min_learning_rate"),
+    ):
       if not getattr(self, name) >= 0:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be >= 0")
 

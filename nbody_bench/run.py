@@ -53,6 +53,13 @@ def define(values, argv):
   flags.DEFINE_bool(
     "resume", False, "go on in an output_dir that holds a run", **options
   )
+  flags.DEFINE_string(
+    "start_from",
+    None,
+    "output_dir of another run, whose weights each seed begins with; with "
+    "--train_steps=0 they are rolled out as they are",
+    **options,
+  )
   flags.DEFINE_enum(
     "checkpoint", "last", ["last", "best"], "weights to score", **options
   )
@@ -141,6 +148,7 @@ def run(values, rest):
       output_dir=pathlib.Path(values.output_dir),
       data_dir=values.data_dir,
       resume=values.resume,
+      start_from=values.start_from and pathlib.Path(values.start_from),
       checkpoint=values.checkpoint,
       timing=values.timing,
       metrics=tuple(values.metrics),

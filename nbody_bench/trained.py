@@ -1,5 +1,6 @@
 """A finished training run, read from its folder."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any, NamedTuple
@@ -14,7 +15,15 @@ from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import RunDirectory
 
 # What is read of a run's config.json.
-_DESCRIPTION = ("model", "dataset", "config", "recipe", "seed", "checkpoint")
+_DESCRIPTION = (
+  "model",
+  "dataset",
+  "config",
+  "recipe",
+  "seed",
+  "checkpoint",
+  "statistics",
+)
 
 
 class Run(NamedTuple):
@@ -54,7 +63,9 @@ def read(folder: pathlib.Path, data_dir: str | None) -> Run:
       f"{description['model']} ({error}); use the version of the suite that "
       "trained it"
     ) from None
-  problem = pipelines.problem(dataset, data_dir)
+  problem = dataclasses.replace(
+    pipelines.problem(dataset, data_dir), statistics=description["statistics"]
+  )
   model = plugin.build(config, problem)
   return Run(folder, description, problem, recipe, model)
 

@@ -97,6 +97,48 @@ def test_files_of_a_run(outputs):
   assert submission["training"]["recipe"]["batch_size"] == 4
 
 
+def test_weights_of_another_run(outputs, tmp_path, data_dir, capsys):
+  start = f"--start_from={outputs / 'delta_gn'}"
+  same = ["--config.edge_widths=8,8", "--config.node_widths=8"]
+  same += ["--config.normalize", "--seeds=0,1"]
+  zero = "--train_steps=0"
+  assert (
+    run_model("delta_gn", tmp_path / "a", data_dir, *same, start, zero) == 0
+  )
+  for seed in (0, 1):
+    assert scores(tmp_path, "a", seed) == scores(outputs, "delta_gn", seed)
+  submission = json.loads(
+    (tmp_path / "a/submission/submission.json").read_text()
+  )
+  facts = submission["training"]
+  assert facts["started_from"] == f"{DATASET}, 20 steps"
+  assert facts["steps"] == 0
+  for flags, message in (
+    ([*same, zero], "--train_steps=0 rolls out weights that are there"),
+    ([start, zero], "holds weights of config"),
+    ([*same[:3], "--seeds=2", start, zero], "seed_2.*is missing"),
+  ):
+    capsys.readouterr()
+    assert run_model("delta_gn", tmp_path / "b", data_dir, *flags) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_weights_go_to_another_data_set_with_their_scales(
+  outputs, tmp_path, data_dir
+):
+  flags = ["--config.edge_widths=8,8", "--config.node_widths=8"]
+  flags += ["--config.normalize", "--task=unseen_n", "--train_steps=2"]
+  flags += [f"--start_from={outputs / 'delta_gn'}", "--batch_size=2"]
+  other = ["--dataset=nbody_latent/smoke"]
+  assert run_model("delta_gn", tmp_path, data_dir, *flags, *other) == 0
+  before, after = (
+    json.loads((folder / "seed_0" / "config.json").read_text())["statistics"]
+    for folder in (outputs / "delta_gn", tmp_path)
+  )
+  assert before == after
+  assert before != pipelines.problem("nbody_latent/smoke", data_dir).statistics
+
+
 def test_a_better_integrator_scores_better(outputs):
   rmse = {
     name: scores(outputs, name)["rollout_rmse"]["at"]["40"]

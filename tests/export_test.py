@@ -48,6 +48,7 @@ def train(folder, data_dir, name, config):
     "recipe": RECIPE,
     "seed": 3,
     "checkpoint": "last",
+    "statistics": pipelines.problem(DATASET, data_dir).statistics,
   }
   (folder / "config.json").write_text(json.dumps(description))
   return folder

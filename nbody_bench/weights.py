@@ -1,0 +1,118 @@
+"""Trained weights as one small file, which needs nothing but NumPy to read.
+
+A run leaves `seed_<k>/weights.npz` beside `config.json`; another begins with
+them, or only rolls them out, by `--start_from`.
+"""
+
+import io
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from nbody_bench.files import replace_bytes
+
+FILE = "weights.npz"
+
+
+def save(path: pathlib.Path, model: Any, steps: int) -> None:
+  """Writes the variables of a model in their order, each by its name.
+
+  Args:
+    path: of the file.
+    model: whose `variables` are made.
+    steps: of the training that made them.
+  """
+  arrays = {
+    f"{i:03d} {v.name}": v.numpy() for i, v in enumerate(model.variables)
+  }
+  stream = io.BytesIO()
+  np.savez_compressed(stream, steps=steps, **arrays)
+  replace_bytes(path, stream.getvalue())
+
+
+def load(folder: pathlib.Path, model: Any) -> str:
+  """Gives a model the weights that lie in a seed folder.
+
+  Args:
+    folder: with `config.json` and `weights.npz`.
+    model: called once, so that its variables are made.
+
+  Returns:
+    Where they come from, in words.
+
+  Raises:
+    ValueError: naming what is missing, damaged or of another model.
+  """
+  path = folder / FILE
+  described = describe(folder)
+  try:
+    with np.load(path, allow_pickle=False) as content:
+      arrays = dict(content)
+    steps = int(arrays.pop("steps"))
+  except FileNotFoundError:
+    raise _missing(path) from None
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise ValueError(f"{path} is damaged ({error})") from None
+  found = {k: x.shape for k, x in arrays.items()}
+  wanted = {
+    f"{i:03d} {v.name}": tuple(v.shape) for i, v in enumerate(model.variables)
+  }
+  wrong = sorted(set(found.items()) ^ set(wanted.items()))
+  if wrong:
+    raise ValueError(
+      f"{path} does not fit the model: {wrong[0][0]} of shape {wrong[0][1]} is "
+      f"in {'the file' if wrong[0][0] in found else 'the model'} alone; models "
+      "that know a number of particles take no other"
+    )
+  for name, variable in zip(wanted, model.variables, strict=True):
+    variable.assign(arrays[name])
+  return f"{described['dataset']}, {steps} steps"
+
+
+def check(folder: pathlib.Path, model: str, config: dict[str, Any]) -> None:
+  """Raises ValueError unless a seed folder holds weights of such a model.
+
+  Args:
+    folder: with `config.json` and `weights.npz`.
+    model: as `--model` takes it.
+    config: its settings.
+  """
+  described = describe(folder)
+  if not (folder / FILE).is_file():
+    raise _missing(folder / FILE)
+  now = {"model": model, "config": json.loads(json.dumps(config))}
+  for name, value in now.items():
+    if described[name] != value:
+      raise ValueError(
+        f"{folder} holds weights of {name} {described[name]}, not {value}; "
+        "give the same --model and --config"
+      )
+
+
+def describe(folder: pathlib.Path) -> dict[str, Any]:
+  """Returns `config.json` of a seed folder: model, data set, statistics.
+
+  Raises:
+    ValueError: if it is missing, damaged or lacks one of them.
+  """
+  path = folder / "config.json"
+  try:
+    described = json.loads(path.read_text())
+    missing = {"model", "config", "dataset", "statistics"} - set(described)
+  except FileNotFoundError:
+    raise _missing(path) from None
+  except (OSError, ValueError, TypeError) as error:
+    raise ValueError(f"{path} is damaged ({error})") from None
+  if missing:
+    raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
+  return described
+
+
+def _missing(path):
+  return ValueError(
+    f"{path} is missing; --start_from is the output folder of a run that has "
+    "finished, with seed folders of the same numbers"
+  )
