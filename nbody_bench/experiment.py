@@ -8,6 +8,7 @@ what was stopped goes on. The table (published beside ours), the curves and the
 numbers are written to `experiments/<name>/`.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -50,9 +51,7 @@ def define(values, argv):
 
 def experiment(values, rest):
   """Runs the command."""
-  import dataclasses
-
-  from nbody_bench import experiment_report, experiments
+  from nbody_bench import experiment_figures, experiment_report, experiments
 
   if not values.experiments_dir:
     raise ValueError("no --experiments_dir given, the folder of experiments")
@@ -79,7 +78,10 @@ def experiment(values, rest):
         print(f"[{i + 1}/{len(jobs)}] {run.label}", flush=True)
         _do(plan, run, output, values)
         experiment_report.write(plan, output, folder / plan.name)
-    page = experiment_report.write(plan, output, folder / plan.name)
+    drawn = experiment_figures.draw(
+      plan, output, folder / plan.name, values.data_dir
+    )
+    page = experiment_report.write(plan, output, folder / plan.name, drawn)
   print(f"table: {page}")
 
 
@@ -89,9 +91,24 @@ def _do(plan, run, output, values):
   arguments = [
     f"--train_steps={choice['train_steps']}",
     f"--recipe.learning_rate={choice['learning_rate']}",
-    f"--version={run.name}",
+    # A board keeps what it has: more seeds are another version.
+    f"--version={run.name}_{len(plan.seeds)}seeds",
   ]
-  _call(plan, run, output / run.name, plan.seeds, arguments, values)
+  folder = output / run.name
+  _call(plan, run, folder, plan.seeds, arguments, values)
+  for evaluation in plan.evaluations:
+    if not evaluation.runs or run.name in evaluation.runs:
+      arguments = [f"--start_from={folder}", "--train_steps=0"]
+      arguments += [f"--task={evaluation.task}", "--timing=none"]
+      other = dataclasses.replace(
+        run,
+        dataset=evaluation.dataset or run.dataset,
+        rollout_steps=evaluation.rollout_steps,
+        recipe={},
+      )
+      into = folder / f"evaluation_{evaluation.name}"
+      part = dataclasses.replace(plan, metrics=evaluation.metrics)
+      _call(part, other, into, plan.seeds, arguments, values)
   if values.board:
     _submit(output / run.name, values)
 

@@ -1,12 +1,12 @@
-"""The page of an experiment: table, learning curves, errors against time."""
+"""The page of an experiment: tables, and what is drawn beside them."""
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from nbody_bench import evaluation, plugins
+from nbody_bench import evaluation, experiment_curves, plugins
+from nbody_bench.experiment_figures import Drawn
 from nbody_bench.experiments import Experiment
 from nbody_bench.files import replace_bytes, replace_json
 
@@ -24,19 +24,31 @@ python -m nbody_bench.experiment {name}
 
 
 def write(
-  plan: Experiment, output: pathlib.Path, folder: pathlib.Path
+  plan: Experiment,
+  output: pathlib.Path,
+  folder: pathlib.Path,
+  drawn: Sequence[Drawn] = (),
 ) -> pathlib.Path:
-  """Writes `RESULTS.md`, `results.json` and the figures; returns the page.
+  """Writes `RESULTS.md`, `results.json` and two figures; returns the page.
 
   Args:
     plan: the experiment.
     output: of its runs; those that are not finished are left out.
     folder: to write to.
+    drawn: the other figures.
   """
   results = {
     run.name: result
     for run in plan.runs
     if (result := _read(output / run.name)) is not None
+  }
+  others = {
+    e.name: {
+      run.name: result
+      for run in plan.runs
+      if (result := _read(output / run.name / f"evaluation_{e.name}"))
+    }
+    for e in plan.evaluations
   }
   head = _HEAD.format(
     title=plan.title,
@@ -49,13 +61,29 @@ def write(
     name=plan.name,
   )
   text = head + _table(plan, results)
+  for task in plan.evaluations:
+    text += f"\n## {task.label}\n\n"
+    text += _second_table(plan, task, others[task.name])
   missing = [run.label for run in plan.runs if run.name not in results]
   if missing:
     text += f"\nNot finished: {'; '.join(missing)}.\n"
   if results:
-    _figures(plan, results, folder)
-    text += "\n![Learning curves](learning.png)\n\n![Errors](errors.png)\n"
-  replace_json(folder / "results.json", results)
+    experiment_curves.learning(plan, results, folder / "learning.png")
+    experiment_curves.errors(plan, plan.metrics, results, folder / "errors.png")
+    text += "\n## Figures\n\n![Learning curves](learning.png)\n\n"
+    text += "![Errors](errors.png)\n"
+  for task in plan.evaluations:
+    if found := others[task.name]:
+      path = folder / f"{task.name}.png"
+      experiment_curves.errors(plan, task.metrics, found, path)
+      text += f"\n![{task.label}]({path.name})\n\n{task.label}.\n"
+  for figure in drawn:
+    text += f"\n![{figure.caption}]({figure.file})\n\n{figure.caption}\n"
+  numbers = {pathlib.Path(d.file).stem: d.numbers for d in drawn if d.numbers}
+  replace_json(
+    folder / "results.json",
+    {"runs": results, "evaluations": others, "figures": numbers},
+  )
   page = folder / "RESULTS.md"
   replace_bytes(page, text.encode())
   return page
@@ -86,7 +114,8 @@ def _read(folder) -> dict[str, Any] | None:
   timing = submission.get("timing") or {}
   learning, scores = [], []
   for seed in seeds:
-    lines = (folder / f"seed_{seed}" / "metrics.jsonl").read_text().splitlines()
+    log = folder / f"seed_{seed}" / "metrics.jsonl"
+    lines = log.read_text().splitlines() if log.is_file() else []
     entries = [json.loads(line) for line in lines]
     found = [
       (e["step"], v)
@@ -102,7 +131,7 @@ def _read(folder) -> dict[str, Any] | None:
     "training": training,
     "train_seconds_per_step": training.get("seconds_per_step")
     # Of a run whose first seed was there before.
-    or training["seconds"] / training["steps"],
+    or training["seconds"] / max(1, training["steps"]),
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
     "learning": learning,
@@ -114,7 +143,7 @@ def _read(folder) -> dict[str, Any] | None:
 
 
 def _table(plan, results):
-  labels = [plugins.load("metrics", m).METRIC.label for m in plan.metrics]
+  labels = [_label(metric) for metric in plan.metrics]
   columns = ["model", "seeds", "steps", "core-minutes", "learning rate"]
   columns += [f"{label}, ours" for label in labels] + ["published"]
   columns += ["ms a training step", "ms a roll-out step"]
@@ -129,9 +158,7 @@ def _table(plan, results):
     row.append(f"{minutes:.3g}")
     row.append(f"{training['recipe']['learning_rate']:g}")
     for metric in plan.metrics:
-      claim = result["scores"][metric]["at"][last]
-      spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
-      row.append(f"{claim['mean']:.3g}{spread} (@{last})")
+      row.append(_score(result, metric, last))
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
     row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
     row.append(f"{result['ms_per_step']:.3g}" if result["ms_per_step"] else "-")
@@ -139,48 +166,24 @@ def _table(plan, results):
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def _figures(plan, results, folder):
-  from matplotlib.figure import Figure
-
-  shown = [run for run in plan.runs if run.name in results]
-  colours = {run.name: f"C{i % 10}" for i, run in enumerate(shown)}
-  figure = Figure(figsize=(6, 3.4), layout="constrained")
-  axes = figure.subplots()
-  for run in shown:
-    result = results[run.name]
-    minutes = result["train_seconds_per_step"] / 60
-    for i, curve in enumerate(result["learning"]):
-      steps, values = zip(*curve, strict=True)
-      axes.semilogy(
-        minutes * np.array(steps),
-        values,
-        color=colours[run.name],
-        label=run.label if not i else None,
-      )
-  axes.set_xlabel("core-minutes of training")
-  axes.set_ylabel("validation roll-out RMSE")
-  _finish(axes)
-  figure.savefig(folder / "learning.png", dpi=90)
-
-  figure = Figure(figsize=(4.2 * len(plan.metrics), 3.4), layout="constrained")
-  for axes, metric in zip(
-    np.atleast_1d(figure.subplots(1, len(plan.metrics))),
-    plan.metrics,
-    strict=True,
-  ):
-    for run in shown:
-      curves = np.array([c[metric] for c in results[run.name]["curves"]])
-      steps = np.arange(1, curves.shape[1] + 1)
-      colour = colours[run.name]
-      axes.semilogy(steps, curves.mean(0), color=colour, label=run.label)
-      low, high = curves.min(0), curves.max(0)
-      axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
-    axes.set_xlabel("step")
-    axes.set_title(plugins.load("metrics", metric).METRIC.label)
-    _finish(axes)
-  figure.savefig(folder / "errors.png", dpi=90)
+def _second_table(plan, task, results):
+  labels = [_label(metric) for metric in task.metrics]
+  rows = [["model", "seeds", *labels], ["---"] * (len(labels) + 2)]
+  last = str(max(task.rollout_steps))
+  for run in plan.runs:
+    if run.name in results:
+      result = results[run.name]
+      row = [run.label, str(len(result["seeds"]))]
+      row += [_score(result, m, last) for m in task.metrics]
+      rows.append(row)
+  return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def _finish(axes):
-  axes.grid(alpha=0.3, which="both")
-  axes.legend(fontsize=7)
+def _score(result, metric, step):
+  claim = result["scores"][metric]["at"][step]
+  spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
+  return f"{claim['mean']:.3g}{spread} (@{step})"
+
+
+def _label(metric):
+  return plugins.load("metrics", metric).METRIC.label

@@ -18,11 +18,25 @@
     recipe = {batch_size = 40}
     published = {rollout_rmse = "0.1"}
 
+    [[evaluations]]
+    name = "ten"
+    label = "Twice as many bodies"
+    dataset = "nbody_spring/ten"
+    rollout_steps = [40]
+    metrics = ["energy_error"]
+    runs = ["vign_order_4"]
+
+    [[figures]]
+    kind = "pair_potential"
+    runs = ["vign_order_4"]
+
 Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, which also tell how many
 steps fit. `dataset` and `rollout_steps` may also be given for a single run. One
 with `train_steps` makes as many, with the learning rate of its recipe: a
-published training in full, whatever it takes.
+published training in full, whatever it takes. Each evaluation rolls trained
+runs out on another task or data set, and each figure draws them: a function of
+`experiment_figures.FIGURES`.
 """
 
 import dataclasses
@@ -32,6 +46,8 @@ import tomllib
 from typing import Any
 
 from nbody_bench import plugins
+from nbody_bench.experiment_figures import FIGURES
+from nbody_bench.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +78,42 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """Another task for trained runs; fields as in the file.
+
+  Attributes:
+    name: of its folders.
+    label: as shown.
+    rollout_steps: that are scored; the last one is shown.
+    metrics: of its table.
+    task: as `nbody_bench.run --task` takes it.
+    dataset: `name/config`; empty for that of each run.
+    runs: names; empty for all.
+  """
+
+  name: str
+  label: str
+  rollout_steps: tuple[int, ...]
+  metrics: tuple[str, ...]
+  task: str = "rollout"
+  dataset: str = ""
+  runs: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+  """A figure of trained runs; fields as in the file.
+
+  Attributes:
+    kind: a row of `experiment_figures.FIGURES`.
+    runs: names; empty for all.
+  """
+
+  kind: str
+  runs: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
   """One experiment; fields as in the file.
 
@@ -75,6 +127,8 @@ class Experiment:
     seeds: of each run.
     learning_rates: to choose from; empty to take that of the recipe.
     runs: rows of the table.
+    evaluations: more tables.
+    figures: beside learning curves and errors.
     pilot_steps: of each of the learning rates before the choice.
   """
 
@@ -84,6 +138,8 @@ class Experiment:
   core_minutes: float
   seeds: tuple[int, ...]
   runs: tuple[Run, ...]
+  evaluations: tuple[Evaluation, ...] = ()
+  figures: tuple[Figure, ...] = ()
   pilot_steps: int = 1000
   paper: str = ""
   claim: str = ""
@@ -109,15 +165,20 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
     common = {
       k: content.pop(k) for k in ("dataset", "rollout_steps") if k in content
     }
-    runs = [
-      _made(Run, f"run {i + 1}", common | row)
-      for i, row in enumerate(content.pop("runs", []))
-    ]
-    result = _made(Experiment, "it", {**content, "name": name, "runs": runs})
+    content["runs"] = [common | row for row in content.get("runs", [])]
+    for key, kind in _PARTS.items():
+      content[key] = [
+        _made(kind, f"{key.removesuffix('s')} {i + 1}", row)
+        for i, row in enumerate(content.get(key, []))
+      ]
+    result = _made(Experiment, "it", {**content, "name": name})
     _check(result)
   except (ValueError, TypeError) as error:
     raise ValueError(f"{path}: {error}") from None
   return result
+
+
+_PARTS = {"runs": Run, "evaluations": Evaluation, "figures": Figure}
 
 
 def _made(kind, what, values):
@@ -155,5 +216,16 @@ def _check(experiment):
   for run in experiment.runs:
     plugins.load_model(run.model)
     plugins.check_dataset(run.dataset)
-  for metric in experiment.metrics:
-    plugins.load("metrics", metric)
+  for part in (*experiment.evaluations, *experiment.figures):
+    for name in part.runs:
+      if name not in found:
+        raise ValueError(plugins.unknown("the runs", name, found))
+  for evaluation in experiment.evaluations:
+    if evaluation.task not in TASKS:
+      raise ValueError(plugins.unknown("tasks", evaluation.task, list(TASKS)))
+  for figure in experiment.figures:
+    if figure.kind not in FIGURES:
+      raise ValueError(plugins.unknown("figures", figure.kind, list(FIGURES)))
+  for part in (experiment, *experiment.evaluations):
+    for metric in part.metrics:
+      plugins.load("metrics", metric)

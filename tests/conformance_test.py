@@ -43,19 +43,13 @@ def _suite(name, model, config, is_charged):
       variables = training.trainable_variables(self._built(*inputs))
       assert bool(variables) == (model.card.division != "classical")
 
-  if config != configs(model)[0]:
-    # The first one of a file is compiled in any case.
-    @pytest.mark.slow
-    def compiled(self):
-      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
-
-    Suite.test_same_result_eagerly_and_compiled = compiled
   if is_charged:
     # Charges are a feature like others: what could go wrong are these.
     for case in set(CASES) - set(OF_CHARGES):
       setattr(Suite, case, None)
   Suite.__name__ = Suite.__qualname__ = name
-  return Suite
+  # The first one of a file is tested in any case.
+  return Suite if config == configs(model)[0] else pytest.mark.slow(Suite)
 
 
 for _name in plugins.names("baselines"):

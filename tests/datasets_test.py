@@ -284,6 +284,7 @@ def test_a_broken_bound_stops_the_generation(bound, tmp_path, monkeypatch):
   assert not list(tmp_path.glob("nbody_gravity/smoke/2.0.0"))
 
 
+@pytest.mark.slow
 def test_a_killed_generation_leaves_nothing_that_loads(tmp_path):
   command = [
     *(sys.executable, "-m", "nbody_bench.prepare"),

@@ -393,6 +393,7 @@ def test_positions_of_graph_networks():
     assert (total < 1e-6) == (positions == "relative"), positions
 
 
+@pytest.mark.slow
 def test_training_through_a_long_roll_out_compiles():
   """First and second derivatives of a loop inside a loop, by XLA."""
   for name, config in (("mclnn", {"horizon": 3}), ("lnn", {"horizon": 2})):

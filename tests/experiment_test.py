@@ -26,6 +26,22 @@ model = "ogn"
 config = {widths = [4], positions = "relative"}
 recipe = {batch_size = 2}
 published = {rollout_rmse = "0.5"}
+
+[[evaluations]]
+name = "more"
+label = "Twice as many"
+task = "unseen_n"
+rollout_steps = [5]
+metrics = ["energy_error"]
+
+[[figures]]
+kind = "forces"
+
+[[figures]]
+kind = "rollouts"
+
+[[figures]]
+kind = "energy"
 """
 
 
@@ -60,6 +76,14 @@ def test_there_are_experiments():
     ('name = "small"', 'name = "a/b"', "run 'a/b': names are of letters"),
     ('"rollout_rmse"]', '"rmse"]', "rmse"),
     ("[[runs]]", "[[runs", r"own/experiment\.toml: "),
+    ('"unseen_n"', '"unseen"', "unseen.*unseen_n"),
+    ('kind = "forces"', 'kind = "force"', "force.*forces"),
+    ('kind = "forces"', 'runs = ["b"]', "figure 1 lacks kind"),
+    (
+      'kind = "energy"',
+      'kind = "energy"\nruns = ["b"]',
+      "'b' is not in the runs",
+    ),
   ],
 )
 def test_errors_name_the_file_and_the_mend(tmp_path, old, new, message):
@@ -95,8 +119,16 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   page = (folder / "own" / "RESULTS.md").read_text()
   assert f"| Small | 1 | {choice['train_steps']:,} | " in page
   assert "rollout_rmse 0.5" in page
-  assert (folder / "own" / "errors.png").stat().st_size > 5000
-  assert list((tmp_path / "board").glob("ogn/small/*/submission.json"))
+  for name in ("errors", "learning", "more", "forces", "rollouts", "energy"):
+    assert (folder / "own" / f"{name}.png").stat().st_size > 3000
+  results = json.loads((folder / "own" / "results.json").read_text())
+  assert results["figures"]["forces"]["small"] > 0
+  more = results["evaluations"]["more"]["small"]
+  assert more["training"]["started_from"] == (
+    f"nbody_gravity/smoke, {choice['train_steps']} steps"
+  )
+  assert "## Twice as many\n\n| model | seeds | Energy error |" in page
+  assert list((tmp_path / "board").glob("ogn/small_1seeds/*/submission.json"))
   # What is finished is not repeated.
   before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   capsys.readouterr()
@@ -107,6 +139,6 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert experiment.main([*arguments, "--seeds=0,1"]) == 0
   assert "--seeds=0,1" in capsys.readouterr().out
   assert "| Small | 2 |" in (folder / "own" / "RESULTS.md").read_text()
-  assert len(list((tmp_path / "board").glob("ogn/small/*"))) >= 1
+  assert len(list((tmp_path / "board" / "ogn").iterdir())) == 2
   assert experiment.main([*arguments, "--core_minutes=1"]) == 2
   assert "choose another --output_dir" in capsys.readouterr().err

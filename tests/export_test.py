@@ -320,7 +320,7 @@ def edit(**changes):
     ),
     (
       lambda f: (f / "config.json").write_text('{"model": "delta_gn"}'),
-      r"config\.json lacks dataset, config, recipe, seed, checkpoint; take",
+      r"lacks dataset, config, recipe, seed, checkpoint, statistics; take",
     ),
     (
       lambda f: shutil.rmtree(f / "checkpoints"),

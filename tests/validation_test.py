@@ -604,9 +604,8 @@ def test_floats_of_a_tfrecord_are_too_short(data, tmp_path):
   assert any("position holds float32 numbers" in f for f in findings)
 
 
-@pytest.mark.parametrize(
-  "config", ["smoke", pytest.param("dust_smoke", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["smoke", "dust_smoke"])
 def test_a_system_of_ones_own(config, tmp_path):
   """The worked example: own law, own fields, made and found without faults."""
   root = pathlib.Path(__file__).parents[1]

@@ -86,7 +86,8 @@ FOUR = initial_conditions.Stated(
   velocity=((0.0, 0.05), (0.0, -0.05), (0.0, 0.65), (0.0, -0.65)),
   separation=20.0,
 )
-_FOUR_SPLITS = sizes(100, 20, 20, num_frames=20, extra=20)
+_LONG = {"test_long": Size(20, 301)}
+_FOUR_SPLITS = sizes(100, 20, 20, num_frames=20, extra=20) | _LONG
 _PLANAR: dict[str, Any] = {
   "system": OPEN,
   "time_step": 0.1,
@@ -144,7 +145,8 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
       name="eight",
       num_particles=8,
       initial=functools.partial(initial_conditions.around, stated=FOUR),
-      **_PLANAR | {"splits": sizes(100, 20, 20, num_frames=20, unseen_n=False)},
+      **_PLANAR
+      | {"splits": sizes(100, 20, 20, num_frames=20, unseen_n=False) | _LONG},
     ),
     NBodyConfig(
       name="disc_n100",

@@ -73,7 +73,7 @@ def _three(
 ) -> NBodyConfig:
   splits = sizes(
     100, 20, 20, num_frames=20, extra=20, unseen_n=num_particles == 3
-  )
+  ) | {"test_long": Size(20, 301)}
   counts = tuple((k, v.num_trajectories) for k, v in splits.items())
   initial = (
     functools.partial(initial_conditions.around, stated=THREE, stiffness=1.0)
