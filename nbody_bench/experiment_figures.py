@@ -255,11 +255,56 @@ def energy(finished, path):
   )
 
 
+def learned_energy(finished, path):
+  """The energy that a potential has, along its own roll-out."""
+  from nbody_bench import testing
+  from nbody_bench.dynamics import kinetic_energy
+
+  figure, panels = _panels(finished)
+  numbers = {}
+  for axes, one in zip(panels, finished, strict=True):
+    _, model = one.model()
+    _, _, found = one.prediction(3)
+
+    def value(state, particles, domain, model=model):
+      told = testing.to_tensors((state, particles, domain))
+      structure = model.structure(*told)
+      energy = model.potential(structure, told[0].position, *told[1:])
+      return (energy + kinetic_energy(told[0].velocity, told[1])).numpy()
+
+    values = np.stack(
+      [found.select(slice(i, i + 1)).at_each_frame(value)[0] for i in range(3)]
+    )
+    values -= values[:, :1]
+    kinetic = found.at_each_frame(
+      lambda s, p, _: 0.5 * np.sum(p.mass[..., None] * s.velocity**2, (1, 2))
+    )
+    steps = np.abs(np.diff(values, axis=1)) / kinetic.mean()
+    numbers[one.run.name] = {
+      "largest": float(np.abs(values).max() / kinetic.mean()),
+      "jump": float(np.quantile(steps, 0.99)),
+    }
+    axes.plot(found.time - found.time[0], values.T, lw=0.8)
+    axes.set_title(one.run.label, fontsize=8)
+    axes.set_xlabel("time")
+    axes.set_ylabel("learned energy, change")
+  figure.savefig(path, dpi=90)
+  each = "; ".join(
+    f"{k} {v['largest']:.2g}, {v['jump']:.2g}" for k, v in numbers.items()
+  )
+  return (
+    "Learned energy along roll-outs. Largest change, and 99 % quantile of the "
+    f"change in one step, over the mean kinetic energy: {each}.",
+    numbers,
+  )
+
+
 FIGURES: Mapping[str, Callable] = {
   "pair_potential": pair_potential,
   "forces": forces,
   "rollouts": rollouts,
   "energy": energy,
+  "learned_energy": learned_energy,
 }
 
 

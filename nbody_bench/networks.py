@@ -42,6 +42,29 @@ class Linear(snt.Module):
     return self._linear(inputs)
 
 
+class SmallLinear(snt.Module):
+  """A linear map without bias that begins near zero.
+
+  Glorot's uniform distribution times 0.001: the last layer of what moves
+  positions in EGNN.
+  """
+
+  def __init__(self, width: int, name: str = "linear"):
+    super().__init__(name=name)
+    self._width = width
+
+  @snt.once
+  def _initialize(self, fan_in):
+    bound = 0.001 * (6 / (fan_in + self._width)) ** 0.5
+    draw = snt.initializers.RandomUniform(-bound, bound)
+    self._linear = snt.Linear(self._width, with_bias=False, w_init=draw)
+
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Maps `[..., F]` to `[..., width]`."""
+    self._initialize(inputs.shape[-1])
+    return self._linear(inputs)
+
+
 class Energy(snt.Module):
   """A linear map to one number.
 

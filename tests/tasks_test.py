@@ -48,7 +48,9 @@ def test_every_metric_is_in_some_task_or_experiment():
   used = {*tasks.METRICS, *tasks.LONG_METRICS}
   folder = pathlib.Path(__file__).parents[1] / "experiments"
   for name in experiments.names(folder):
-    used |= {*experiments.read(folder, name).metrics}
+    plan = experiments.read(folder, name)
+    for part in (plan, *plan.evaluations):
+      used |= {*part.metrics}
   assert used == set(plugins.names("metrics"))
 
 
