@@ -126,11 +126,12 @@ class Simulator(jumps.SequenceSimulator):
     scalars = self._embedding(tf.concat([scalars, told], -1))
     attributes = repeat(tf.concat([edges.features, squared], -1))
     edges, domain = map_arrays(repeat, (edges, domain))
-    nodes = Nodes(*map_arrays(repeat, tuple(state)), scalars)
+    nodes = Nodes(repeat(state.position), repeat(state.velocity), scalars)
     for block in self._blocks:
       nodes = block(nodes, repeat(origin), count, edges, attributes, domain)
     shape = [batch, count, n, num_dims]
-    return Nodes(*(tf.reshape(x, shape) for x in nodes[:2]), None)
+    position, velocity = (tf.reshape(x, shape) for x in nodes[:2])
+    return Nodes(position, velocity, None)
 
 
 class Block(snt.Module):

@@ -106,6 +106,7 @@ def _entry(submission, scores, preview):
     "agrees": not scores["disagreements"] if submission["claims"] else None,
     "curves": {k: v["curve"] for k, v in scores["scores"].items()},
     "timing": _timing(submission.get("timing")),
+    "equivariance": submission.get("equivariance"),
     "diverged": scores["diverged"],
     "preview": _thin(preview),
   }

@@ -64,7 +64,7 @@ def rescore(
     )
   problem = pipelines.problem(dataset, data_dir)
   truth = pipelines.load(dataset, task.split, data_dir, task.num_trajectories)
-  truth = truth.after(problem.num_context_frames)
+  truth = task.cut(truth).after(problem.num_context_frames)
   scores: list[dict[str, Any]] = []
   preview: dict[str, np.ndarray] = {}
   for entry in content["predictions"]:

@@ -131,6 +131,8 @@ class NBodyConfig(tfds.core.BuilderConfig):
       for `solver.finer()`.
     noise: standard deviation of Gaussian noise on each coordinate and momentum
       of the training split.
+    jump: frame that a long step starts from, and frames to its end; None for
+      all from the first. See `tasks`.
     withheld: fields of `Particles`, drawn for each trajectory, that a model is
       not told.
     num_context_frames: frames that a model is given at once; it predicts what
@@ -155,6 +157,7 @@ class NBodyConfig(tfds.core.BuilderConfig):
   solver: solvers.Solver = _USUAL_SOLVER
   check: solvers.Solver | None = None
   noise: float = 0.0
+  jump: tuple[int, int] | None = None
   withheld: tuple[str, ...] = ()
   num_context_frames: int = 1
   seed: int = 0
@@ -209,6 +212,7 @@ class NBodyConfig(tfds.core.BuilderConfig):
       "system": self.system.to_dict(),
       "solver": solvers.describe(self.solver),
       "check": solvers.describe(self.check or self.solver.finer()),
+      "jump": list(self.jump or (0, self.splits["test"].num_frames - 1)),
       "withheld": list(self.withheld),
       "splits": {
         k: {**v._asdict(), "num_particles": self.size(k)}

@@ -18,6 +18,7 @@ import nbody_bench
 from nbody_bench import (
   cold_start,
   equal_error,
+  equivariance,
   evaluation,
   pipelines,
   plugins,
@@ -135,8 +136,9 @@ def _run(settings):
   )
   truth = pipelines.load(
     settings.dataset, task.split, settings.data_dir, task.num_trajectories
-  ).after(problem.num_context_frames)
-  scores, trained, clock = [], [], None
+  )
+  truth = task.cut(truth).after(problem.num_context_frames)
+  scores, trained, clock, symmetry = [], [], None, None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
     told = problem
@@ -148,7 +150,7 @@ def _run(settings):
     tf.keras.utils.set_random_seed(seed)
     model = plugin.build(settings.config, told)
     simulator = simulators.as_simulator(model)
-    trained.append(_train(settings, problem, model, simulator, seed, directory))
+    trained.append(_train(settings, problem, task, model, seed, directory))
     prediction = _predict(settings, simulator, truth.given, task)
     path = settings.output_dir / "submission"
     submissions.write_predictions(
@@ -170,6 +172,11 @@ def _run(settings):
     scores.append(score)
     if settings.timing != "none" and not clock:
       clock = _time(settings, simulator, problem, truth, prediction)
+      symmetry = equivariance.measure(
+        rollouts.compiled(simulator),
+        truth.given,
+        truth.trajectory.time[1] - truth.trajectory.time[0],
+      )
   claims = evaluation.over_seeds(scores)
   submission = submissions.write(
     settings.output_dir / "submission",
@@ -185,6 +192,7 @@ def _run(settings):
       "recipe": dataclasses.asdict(settings.recipe),
     },
     timing=clock,
+    equivariance=symmetry,
     seeds=settings.seeds,
     claims=claims,
   )
@@ -192,6 +200,7 @@ def _run(settings):
   print(tables.scores(task.id, {plugin.key: claims}, floor))
   if clock:
     print(tables.clock(clock))
+    print(tables.symmetry(symmetry))
   print(f"submission: {submission.directory}")
   return submission
 
@@ -264,9 +273,11 @@ def _describe(settings, seed, problem):
   }
 
 
-def _train(settings, problem, model, simulator, seed, directory):
+def _train(settings, problem, task, model, seed, directory):
   """Trains what has variables; returns facts for the submission."""
+  simulator = simulators.as_simulator(model)
   validation = pipelines.load(settings.dataset, "validation", settings.data_dir)
+  validation = task.cut(validation)
   context = problem.num_context_frames
   _build(simulator, validation.after(context).given)
   variables = getattr(model, "trainable_variables", ())
@@ -293,11 +304,11 @@ def _train(settings, problem, model, simulator, seed, directory):
     "train",
     settings.data_dir,
     settings.recipe.num_trajectories or None,
-  ).given
+  )
   facts |= training.train(
     model,
     settings.recipe,
-    train_data,
+    task.cut(train_data).given,
     _validator(model, simulator, validation, context),
     directory,
     seed=seed,

@@ -67,6 +67,20 @@ class Split(NamedTuple):
       history=self.trajectory.frames(0, num_context_frames).state,
     )
 
+  def at(self, frames: tuple[int, ...]) -> "Split":
+    """Returns the split with these frames alone."""
+    index = list(frames)
+    trajectory = self.trajectory
+    state, clean = map_arrays(
+      lambda x: x[:, index], (trajectory.state, trajectory.clean)
+    )
+    return self._replace(
+      trajectory=trajectory._replace(
+        time=trajectory.time[index], state=state, clean=clean
+      ),
+      label_error=self.label_error[:, index],
+    )
+
 
 def problem(dataset: str, data_dir: str | None) -> Problem:
   """Returns what is known of a prepared data set before its examples."""
@@ -158,6 +172,13 @@ class WindowSampler:
       raise ValueError(
         f"windows of {window_length} frames do not fit in trajectories of "
         f"{num_frames}, of which {self._past} go before; shorten the window"
+      )
+    steps = np.diff(trajectory.time)
+    if self._starts > 1 and not np.allclose(steps, steps[0], rtol=1e-6):
+      raise ValueError(
+        f"frames at times {trajectory.time.tolist()} are not equally far "
+        f"apart, and windows of {window_length} would have different steps; "
+        "train on equal ones (--task=uniform), or predict all at once"
       )
     self._num_windows = num_trajectories * self._starts
     self._batch_size = batch_size

@@ -94,6 +94,7 @@ def write(
   config: Mapping[str, Any],
   training: Mapping[str, Any],
   timing: Mapping[str, Any] | None,
+  equivariance: Mapping[str, float] | None,
   seeds: Sequence[int],
   claims: Mapping[str, Any],
 ) -> Submission:
@@ -108,6 +109,7 @@ def write(
     config: the model's settings.
     training: see the schema.
     timing: of `timing.measure`, or None if it was not timed.
+    equivariance: of `equivariance.measure`, or None if it was not measured.
     seeds: of the predictions.
     claims: of `evaluation.over_seeds`.
 
@@ -139,6 +141,8 @@ def write(
     "predictions": predictions,
     "claims": {name: claim["at"] for name, claim in claims.items()},
   }
+  if equivariance is not None:
+    content["equivariance"] = dict(equivariance)
   if timing is not None:
     content["timing"] = dict(timing)
   content = json.loads(json.dumps(content))  # tuples become lists

@@ -50,6 +50,12 @@ def clock(timing: Mapping[str, Any]) -> str:
   return "\n".join([text, *(f"TIMING FAULT: {f}" for f in timing["faults"])])
 
 
+def symmetry(errors: Mapping[str, float]) -> str:
+  """Returns the errors of `equivariance.measure` in one line."""
+  each = ", ".join(f"{k} {v:.2g}" for k, v in errors.items())
+  return f"equivariance error: {each}"
+
+
 def spread(value: Mapping[str, Any]) -> str:
   """Returns mean and, if there is one, standard deviation."""
   if value["std"] is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import tensorflow_datasets as tfds
 
 from nbody_bench import plugins
+from nbody_bench.pipelines import Split
 
 METRICS = (
   "rollout_rmse",
@@ -24,6 +25,8 @@ LONG_METRICS = (
   "pair_distance_distribution",
   "speed_distribution",
 )
+# Of models that are trained on positions alone, over long steps.
+JUMP_METRICS = ("final_mse", "average_mse")
 # One file of predictions stays below this, so that it can be sent around.
 _MAX_FILE_BYTES = 64 * 2**20
 
@@ -38,10 +41,12 @@ class Task:
     split: of the data set.
     num_trajectories: the first ones of the split. All of them where a file of
       predictions stays below 64 MiB, else as many as fit.
-    num_steps: horizon; every step is predicted and kept.
+    num_steps: frames that are predicted; all are kept.
     report_steps: for which scores are given.
     metrics: names.
     name: a key of `TASKS`.
+    frames: of the split, the first one given and the others predicted; empty
+      for all from the first.
   """
 
   dataset: str
@@ -52,6 +57,23 @@ class Task:
   report_steps: tuple[int, ...]
   metrics: tuple[str, ...] = METRICS
   name: str = "rollout"
+  frames: tuple[int, ...] = ()
+
+  def cut(self, split: Split) -> Split:
+    """Returns a split with the frames of the task alone, trained on or judged.
+
+    Raises:
+      ValueError: if it is too short for them.
+    """
+    if not self.frames:
+      return split
+    times = split.trajectory.time
+    if self.frames[-1] >= len(times):
+      raise ValueError(
+        f"task {self.name!r} needs frame {self.frames[-1]}, and a split of "
+        f"{self.dataset} has {len(times)}"
+      )
+    return split.at(self.frames)
 
   @property
   def id(self) -> str:
@@ -66,7 +88,13 @@ _KINDS = {
   "unseen_n": ("test_unseen_n", METRICS),
   "symmetry": ("test_symmetry", METRICS),
   "energetic": ("test_energetic", METRICS),
+  # P frames within one long step, which the data set states: evenly from its
+  # start to its end, or the last ones. With P = 1 both are the jump itself.
+  "uniform": ("test", JUMP_METRICS),
+  "last": ("test", JUMP_METRICS),
 }
+# P where none is asked for; as in Xu et al. (2024).
+_USUAL_FRAMES = 5
 
 
 def make(
@@ -83,7 +111,7 @@ def make(
     data_dir: where TFDS keeps its data.
     report_steps: the longest is the horizon; default 20 and 200, as published,
       or fewer where the trajectories are shorter; of `long`, all steps and a
-      fifth of them.
+      fifth of them; of `uniform` and `last` the number of frames, default 5.
 
   Raises:
     ValueError: if the data set has no such split, or a step is not in the data.
@@ -96,6 +124,8 @@ def make(
       + plugins.unknown(f"{dataset}'s splits", split, list(info.splits))
     )
   facts = info.metadata["splits"][split]
+  if name in ("uniform", "last"):
+    return _jump(name, dataset, info, max(report_steps or (_USUAL_FRAMES,)))
   longest = facts["num_frames"] - info.metadata["num_context_frames"]
   usual = (20, 200) if name != "long" else (max(1, longest // 5), longest)
   steps = tuple(
@@ -122,6 +152,40 @@ def make(
     metrics=_defined(
       metrics, facts["num_particles"], info.metadata["num_dims"]
     ),
+  )
+
+
+def _jump(name, dataset, info, count):
+  split, metrics = _KINDS[name]
+  facts = info.metadata["splits"][split]
+  if info.metadata["num_context_frames"] > 1:
+    raise ValueError(
+      f"task {name!r} starts from one frame, and {dataset!r} gives several; "
+      "take task 'rollout'"
+    )
+  start, length = info.metadata["jump"]
+  allowed = [
+    p for p in range(1, length + 1) if name == "last" or length % p == 0
+  ]
+  if count not in allowed:
+    raise ValueError(
+      f"task {name!r} of {count} frames: the long step of {dataset!r} has "
+      f"{length}; --rollout_steps may be {', '.join(map(str, allowed))}"
+    )
+  if name == "uniform":
+    steps = range(length // count, length + 1, length // count)
+  else:
+    steps = range(length - count + 1, length + 1)
+  return Task(
+    name=name,
+    dataset=dataset,
+    version=str(info.version),
+    split=split,
+    num_trajectories=facts["num_trajectories"],
+    num_steps=count,
+    report_steps=(count,),
+    metrics=metrics,
+    frames=(start, *(start + k for k in steps)),
   )
 
 
@@ -155,6 +219,8 @@ def from_id(task_id: str, data_dir: str | None) -> Task:
       "'nbody_gravity/n20/rollout200'"
     )
   horizon = int(match[3])
+  if match[2] in ("uniform", "last"):
+    return make(match[2], match[1], data_dir, (horizon,))
   first = 20 if match[2] != "long" else max(1, horizon // 5)
   return make(
     match[2], match[1], data_dir, tuple({min(first, horizon), horizon})

@@ -44,6 +44,7 @@ def submission(tmp_path):
       "seconds": 0.1,
       "device": "CPU",
     },
+    equivariance=None,
     timing=None,
     seeds=(0,),
     claims={"rollout_rmse": {"at": {"3": {"mean": 1.0, "std": None}}}},

@@ -2,10 +2,11 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 import nbody_bench
-from nbody_bench import experiments, plugins, tasks
+from nbody_bench import experiments, pipelines, plugins, tasks
 
 DATA = "nbody_gravity/smoke"
 
@@ -31,7 +32,50 @@ def test_each_task_has_a_split_of_its_own(data_dir):
     "unseen_n": "test_unseen_n",
     "symmetry": "test_symmetry",
     "energetic": "test_energetic",
+    "uniform": "test",
+    "last": "test",
   }
+
+
+@pytest.mark.parametrize(
+  ("name", "count", "frames"),
+  [
+    ("uniform", 1, (30, 40)),
+    ("last", 1, (30, 40)),
+    ("uniform", 5, (30, 32, 34, 36, 38, 40)),
+    ("last", 5, (30, 36, 37, 38, 39, 40)),
+    ("uniform", 10, (30, *range(31, 41))),
+  ],
+)
+def test_frames_of_a_long_step(name, count, frames, data_dir):
+  data = "nbody_charged/smoke"
+  task = tasks.make(name, data, data_dir, (count,))
+  assert task.frames == frames
+  assert tasks.from_id(task.id, data_dir) == task
+  split = pipelines.load(data, "test", data_dir)
+  cut = task.cut(split)
+  np.testing.assert_array_equal(
+    cut.trajectory.state.position,
+    split.trajectory.state.position[:, list(frames)],
+  )
+  np.testing.assert_allclose(
+    cut.trajectory.time - cut.trajectory.time[0],
+    0.1 * (np.array(frames) - 30),
+  )
+  assert cut.label_error.shape == (2, count + 1)
+
+
+def test_long_steps_that_cannot_be_taken(data_dir):
+  with pytest.raises(ValueError, match="may be 1, 2, 5, 10"):
+    tasks.make("uniform", "nbody_charged/smoke", data_dir, (3,))
+  with pytest.raises(ValueError, match="may be 1, 2, 3, 4"):
+    tasks.make("last", "nbody_charged/smoke", data_dir, (11,))
+  with pytest.raises(ValueError, match="take task 'rollout'"):
+    tasks.make("last", "nbody_latent/smoke", data_dir)
+  task = tasks.make("last", "nbody_charged/smoke", data_dir)
+  short = pipelines.load("nbody_spring/smoke", "test", data_dir)
+  with pytest.raises(ValueError, match="needs frame 40"):
+    task.cut(short.at(tuple(range(40))))
 
 
 def test_a_long_task_is_judged_by_distributions(data_dir):
@@ -45,7 +89,7 @@ def test_context_shortens_the_horizon(data_dir):
 
 
 def test_every_metric_is_in_some_task_or_experiment():
-  used = {*tasks.METRICS, *tasks.LONG_METRICS}
+  used = {*tasks.METRICS, *tasks.LONG_METRICS, *tasks.JUMP_METRICS}
   folder = pathlib.Path(__file__).parents[1] / "experiments"
   for name in experiments.names(folder):
     plan = experiments.read(folder, name)

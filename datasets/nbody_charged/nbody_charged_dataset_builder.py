@@ -112,6 +112,8 @@ def _charged(
     num_dims=3,
     time_step=0.1,
     first_time=0.1,
+    # Published: from frame 30 to frame 40.
+    jump=(30, 10),
     **usual | settings,
   )
 
