@@ -43,7 +43,8 @@ class Config:
   Attributes:
     num_frames: P of the training; any other can be predicted.
     num_modes: I, of the lowest, with which the convolution is learned.
-    convolution: on which of "h" (scalars), "x" (positions), "v" (velocities).
+    convolution: on which of h (scalars), x (positions), v (velocities), such as
+      "hxv"; empty for none.
     num_layers: L.
     width: of all hidden layers.
     embedding: whether a frame is told its "index" (published) or its "time", in
@@ -53,7 +54,7 @@ class Config:
 
   num_frames: int = 5
   num_modes: int = 2
-  convolution: tuple[str, ...] = ("h", "x", "v")
+  convolution: str = "hxv"
   num_layers: int = 4
   width: int = 64
   embedding: Literal["index", "time"] = "index"
@@ -69,14 +70,14 @@ class Config:
       )
     if set(self.convolution) - {"h", "x", "v"}:
       raise ValueError(
-        f"convolution is {','.join(self.convolution)}; it may name h, x and v"
+        f"convolution is {self.convolution!r}; it may have h, x and v"
       )
 
 
 _SMALL = Config(num_frames=2, num_layers=2, width=8, embedding_width=4)
 TESTING = (
   _SMALL,
-  dataclasses.replace(_SMALL, convolution=("x",), embedding="time"),
+  dataclasses.replace(_SMALL, convolution="x", embedding="time"),
 )
 
 

@@ -87,6 +87,9 @@ def experiment(values, rest):
 
 def _do(plan, run, output, values):
   """Chooses the learning rate, trains all seeds, submits."""
+  if run.same_as:
+    print(f"  that of {run.same_as}")
+    return
   choice = _choose(plan, run, output, values)
   arguments = [
     f"--train_steps={choice['train_steps']}",
@@ -94,15 +97,16 @@ def _do(plan, run, output, values):
     # A board keeps what it has: more seeds are another version.
     f"--version={run.name}_{len(plan.seeds)}seeds",
   ]
-  folder = output / run.name
+  folder = run.folder(output)
   _call(plan, run, folder, plan.seeds, arguments, values)
   for evaluation in plan.evaluations:
     if not evaluation.runs or run.name in evaluation.runs:
       arguments = [f"--start_from={folder}", "--train_steps=0"]
-      arguments += [f"--task={evaluation.task}", "--timing=none"]
+      arguments.append("--timing=none")
       other = dataclasses.replace(
         run,
         dataset=evaluation.dataset or run.dataset,
+        task=evaluation.task,
         rollout_steps=evaluation.rollout_steps,
         recipe={},
       )
@@ -110,7 +114,7 @@ def _do(plan, run, output, values):
       part = dataclasses.replace(plan, metrics=evaluation.metrics)
       _call(part, other, into, plan.seeds, arguments, values)
   if values.board:
-    _submit(output / run.name, values)
+    _submit(run.folder(output), values)
 
 
 def _choose(plan, run, output, values):
@@ -121,7 +125,7 @@ def _choose(plan, run, output, values):
     module = plugins.load_model(run.model)
     rate = run.recipe.get("learning_rate", module.recipe.learning_rate)
     return {"train_steps": run.train_steps, "learning_rate": rate}
-  path = output / run.name / "choice.json"
+  path = run.folder(output) / "choice.json"
   if path.is_file():
     choice = json.loads(path.read_text())
     if choice["core_minutes"] != plan.core_minutes:
@@ -132,7 +136,7 @@ def _choose(plan, run, output, values):
     return choice
   pilots = {}
   for rate in plan.learning_rates or (None,):
-    folder = output / run.name / f"pilot_{rate or 'recipe'}"
+    folder = run.folder(output) / f"pilot_{rate or 'recipe'}"
     arguments = [f"--train_steps={plan.pilot_steps}"]
     arguments.append(f"--validate_every={plan.pilot_steps}")
     if rate:
@@ -144,9 +148,9 @@ def _choose(plan, run, output, values):
   if not finished:
     raise ValueError(
       f"{run.name}: no learning rate of {list(pilots)} trains for "
-      f"{plan.pilot_steps} steps; see the logs in {output / run.name}"
+      f"{plan.pilot_steps} steps; see the logs in {run.folder(output)}"
     )
-  best = min(finished, key=lambda k: finished[k]["rmse"])
+  best = min(finished, key=lambda k: finished[k]["error"])
   seconds = min(v["seconds_per_step"] for v in finished.values())
   steps = int(60 * plan.core_minutes / seconds)
   choice = {
@@ -167,12 +171,14 @@ def _outcome(folder):
   if not path.is_file():
     return None
   training = json.loads(path.read_text())["training"]
+  from nbody_bench import experiments
+
   log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
-  (rmse,) = (
-    v for k, v in json.loads(log[-1]).items() if k.startswith("rollout_rmse")
+  (error,) = (
+    v for k, v in json.loads(log[-1]).items() if experiments.is_score(k)
   )
   return {
-    "rmse": rmse,
+    "error": error,
     "learning_rate": training["recipe"]["learning_rate"],
     "seconds_per_step": training["seconds_per_step"],
   }
@@ -190,6 +196,8 @@ def _call(plan, run, folder, seeds, arguments, values, fatal=True):
     *(sys.executable, "-m", "nbody_bench.run"),
     f"--model={run.model}",
     f"--dataset={run.dataset}",
+    f"--task={run.task}",
+    f"--checkpoint={run.checkpoint}",
     f"--rollout_steps={','.join(map(str, run.rollout_steps))}",
     f"--metrics={','.join(plan.metrics)}",
     f"--output_dir={folder}",

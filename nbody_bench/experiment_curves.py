@@ -25,7 +25,7 @@ def learning(plan, results, path):
         label=run.label if not i else None,
       )
   axes.set_xlabel("core-minutes of training")
-  axes.set_ylabel("validation roll-out RMSE")
+  axes.set_ylabel("error in validation")
   _finish(axes)
   figure.savefig(path, dpi=90)
 

@@ -56,10 +56,13 @@ class Finished(NamedTuple):
     return found.problem, found.model
 
   def split(self, name: str) -> Any:
-    """Returns a split of the data that it was trained on."""
-    from nbody_bench import pipelines
+    """Returns a split of its data, as its task cuts it."""
+    from nbody_bench import pipelines, tasks
 
-    return pipelines.load(self.run.dataset, name, self.data_dir)
+    task = tasks.make(
+      self.run.task, self.run.dataset, self.data_dir, self.run.rollout_steps
+    )
+    return task.cut(pipelines.load(self.run.dataset, name, self.data_dir))
 
   def prediction(self, count: int) -> tuple[Any, Any, Any]:
     """Returns the system, true and predicted trajectories, the first few.
@@ -97,10 +100,10 @@ def draw(plan, output, folder, data_dir) -> list[Drawn]:
   drawn = []
   for figure in plan.figures:
     finished = [
-      Finished(run, output / run.name, plan.seeds[0], data_dir)
+      Finished(run, run.folder(output), plan.seeds[0], data_dir)
       for run in plan.runs
       if (not figure.runs or run.name in figure.runs)
-      and (output / run.name / "submission" / "submission.json").is_file()
+      and (run.folder(output) / "submission" / "submission.json").is_file()
     ]
     if finished:
       path = folder / f"{figure.kind}.png"

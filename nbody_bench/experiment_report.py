@@ -7,7 +7,7 @@ from typing import Any
 
 from nbody_bench import evaluation, experiment_curves, plugins
 from nbody_bench.experiment_figures import Drawn
-from nbody_bench.experiments import Experiment
+from nbody_bench.experiments import Experiment, is_score
 from nbody_bench.files import replace_bytes, replace_json
 
 _HEAD = """# {title}
@@ -40,13 +40,13 @@ def write(
   results = {
     run.name: result
     for run in plan.runs
-    if (result := _read(output / run.name)) is not None
+    if (result := _read(run.folder(output))) is not None
   }
   others = {
     e.name: {
       run.name: result
       for run in plan.runs
-      if (result := _read(output / run.name / f"evaluation_{e.name}"))
+      if (result := _read(run.folder(output) / f"evaluation_{e.name}"))
     }
     for e in plan.evaluations
   }
@@ -118,10 +118,7 @@ def _read(folder) -> dict[str, Any] | None:
     lines = log.read_text().splitlines() if log.is_file() else []
     entries = [json.loads(line) for line in lines]
     found = [
-      (e["step"], v)
-      for e in entries
-      for k, v in e.items()
-      if k.startswith("rollout_rmse")
+      (e["step"], v) for e in entries for k, v in e.items() if is_score(k)
     ]
     learning.append(found)
     path = folder / f"seed_{seed}" / "scores.json"

@@ -32,11 +32,11 @@
 
 Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, which also tell how many
-steps fit. `dataset` and `rollout_steps` may also be given for a single run. One
-with `train_steps` makes as many, with the learning rate of its recipe: a
-published training in full, whatever it takes. Each evaluation rolls trained
-runs out on another task or data set, and each figure draws them: a function of
-`experiment_figures.FIGURES`.
+steps fit. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given
+for a single run. One with `train_steps` makes as many, with the learning rate
+of its recipe: a published training in full, whatever it takes. Each evaluation
+rolls trained runs out on another task or data set, and each figure draws them:
+a function of `experiment_figures.FIGURES`.
 """
 
 import dataclasses
@@ -63,7 +63,11 @@ class Run:
     dataset: `name/config`.
     rollout_steps: that are scored.
     published: values as printed in the paper, by metric.
+    task: as `nbody_bench.run --task` takes it, and
+    checkpoint: as `--checkpoint`.
     train_steps: in place of what fits in the core-minutes.
+    same_as: `experiment/run` whose training this row shows again, for it is the
+      same; empty for one of its own.
   """
 
   name: str
@@ -74,7 +78,14 @@ class Run:
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
   recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
   published: dict[str, str] = dataclasses.field(default_factory=dict)
+  task: str = "rollout"
+  checkpoint: str = "last"
   train_steps: int | None = None
+  same_as: str = ""
+
+  def folder(self, output: pathlib.Path) -> pathlib.Path:
+    """Returns where it is, `output` being that of its experiment."""
+    return output.parent / self.same_as if self.same_as else output / self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +157,11 @@ class Experiment:
   learning_rates: tuple[float, ...] = ()
 
 
+def is_score(name: str) -> bool:
+  """Returns whether a number in a run's log is the error of a prediction."""
+  return name.startswith(("rollout_rmse", "final_mse"))
+
+
 def names(folder: pathlib.Path) -> list[str]:
   """Returns the experiments in a folder, sorted."""
   return sorted(p.parent.name for p in folder.glob("*/experiment.toml"))
@@ -163,7 +179,9 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
   try:
     content = tomllib.loads(path.read_text())
     common = {
-      k: content.pop(k) for k in ("dataset", "rollout_steps") if k in content
+      k: content.pop(k)
+      for k in ("dataset", "task", "rollout_steps", "checkpoint")
+      if k in content
     }
     content["runs"] = [common | row for row in content.get("runs", [])]
     for key, kind in _PARTS.items():
@@ -214,15 +232,19 @@ def _check(experiment):
         f"run {name!r}: names are of letters, digits and _, each once"
       )
   for run in experiment.runs:
+    if run.same_as and not re.fullmatch(r"\w+/\w+", run.same_as):
+      raise ValueError(
+        f"same_as is {run.same_as!r}; it must be another experiment/run"
+      )
     plugins.load_model(run.model)
     plugins.check_dataset(run.dataset)
   for part in (*experiment.evaluations, *experiment.figures):
     for name in part.runs:
       if name not in found:
         raise ValueError(plugins.unknown("the runs", name, found))
-  for evaluation in experiment.evaluations:
-    if evaluation.task not in TASKS:
-      raise ValueError(plugins.unknown("tasks", evaluation.task, list(TASKS)))
+  for part in (*experiment.runs, *experiment.evaluations):
+    if part.task not in TASKS:
+      raise ValueError(plugins.unknown("tasks", part.task, list(TASKS)))
   for figure in experiment.figures:
     if figure.kind not in FIGURES:
       raise ValueError(plugins.unknown("figures", figure.kind, list(FIGURES)))

@@ -309,7 +309,7 @@ def _train(settings, problem, task, model, seed, directory):
     model,
     settings.recipe,
     task.cut(train_data).given,
-    _validator(model, simulator, validation, context),
+    _validator(model, simulator, validation, context, task),
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
@@ -334,11 +334,11 @@ def _build(simulator, data):
   )
 
 
-def _validator(model, simulator, split: pipelines.Split, context: int):
+def _validator(model, simulator, split: pipelines.Split, context: int, task):
   """Returns the function that `training.train` validates with.
 
-  Loss on a fixed draw of windows, and roll-out RMSE over 20 steps of a few
-  trajectories.
+  Loss on a fixed draw of windows, and the error of a few predictions: roll-out
+  RMSE over 20 steps, or what else the task is judged by first.
   """
   loss_of = training.loss_function(model)
   data = split.given
@@ -368,11 +368,12 @@ def _validator(model, simulator, split: pipelines.Split, context: int):
       few.time[1 : horizon + 1] - few.time[0],
       _batch_size(few),
     )
-    rmse = evaluation.metric("rollout_rmse")
-    values = rmse.values(states, few.frames(1, horizon + 1), None)
+    name = task.metrics[0] if task.frames else "rollout_rmse"
+    metric = evaluation.metric(name)
+    values = metric.values(states, few.frames(1, horizon + 1), None)
     return {
       "loss": float(np.mean([loss_of(w).numpy() for w in windows])),
-      f"rollout_rmse_{horizon}": rmse.reduce(values),
+      f"{name}_{horizon}": metric.reduce(values),
     }
 
   return validate
