@@ -65,8 +65,8 @@ class Config:
 
 
 TESTING = (
-  Config(width=8, num_layers=2),
-  Config(width=8, num_layers=3, num_frames=2, reading="sequence"),
+  Config(width=16, num_layers=2),
+  Config(width=16, num_layers=3, num_frames=2, reading="sequence"),
 )
 
 
