@@ -40,13 +40,15 @@ def write(
   results = {
     run.name: result
     for run in plan.runs
-    if (result := _read(run.folder(output))) is not None
+    if (result := _read(run.folder(output), plan.metrics)) is not None
   }
   others = {
     e.name: {
       run.name: result
       for run in plan.runs
-      if (result := _read(run.folder(output) / f"evaluation_{e.name}"))
+      if (
+        result := _read(run.folder(output) / f"evaluation_{e.name}", e.metrics)
+      )
     }
     for e in plan.evaluations
   }
@@ -104,8 +106,12 @@ def _budget(plan):
   )
 
 
-def _read(folder) -> dict[str, Any] | None:
-  """Returns numbers and curves of a finished run."""
+def _rounded(x):
+  return float(f"{x:.4g}")
+
+
+def _read(folder, metrics) -> dict[str, Any] | None:
+  """Returns numbers and curves of a finished run, None if it has not."""
   path = folder / "submission" / "submission.json"
   if not path.is_file():
     return None
@@ -132,9 +138,14 @@ def _read(folder) -> dict[str, Any] | None:
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
     "learning": learning,
-    "scores": evaluation.over_seeds(scores),
+    "scores": {
+      k: {"at": v["at"]}
+      for k, v in evaluation.over_seeds(scores).items()
+      if k in metrics
+    },
     "curves": [
-      {k: v["curve"] for k, v in s["metrics"].items()} for s in scores
+      {k: [_rounded(x) for x in s["metrics"][k]["curve"]] for k in metrics}
+      for s in scores
     ],
   }
 
