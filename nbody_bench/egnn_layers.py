@@ -8,6 +8,7 @@ import tensorflow as tf
 from nbody_bench import geometry, networks
 from nbody_bench.arrays import Array
 from nbody_bench.geometry import Edges
+from nbody_bench.networks import Gathered
 from nbody_bench.states import Domain
 
 # Of what one layer moves a particle. Published as a bound on each coordinate,
@@ -57,7 +58,8 @@ class EquivariantLayer(snt.Module):
     def network(last_width, activate_final=False, part="mlp"):
       return networks.mlp([width, last_width], silu, activate_final, part)
 
-    self.edge = network(width, True, "edge")
+    # The products of scalars are taken once for a node, not for each edge.
+    self.edge = networks.JoinedMLP([width, width], silu, True, "edge")
     self.coordinate = network(1, part="coordinate")
     if residual:
       last_layer = networks.SmallLinear(1, name="linear_1")
@@ -80,8 +82,7 @@ class EquivariantLayer(snt.Module):
     position, velocity, scalars = nodes
     apart = geometry.displacement(position, edges, domain)
     squared = tf.reduce_sum(apart**2, -1, keepdims=True)
-    received, sent = geometry.ends(scalars, edges)
-    message = self.edge(tf.concat([received, sent, squared, told], -1))
+    message = self._messages(scalars, edges, tf.concat([squared, told], -1))
     push = apart * self.coordinate(message)
     if self._residual:
       shift = geometry.mean(_bounded(push), edges)
@@ -95,6 +96,20 @@ class EquivariantLayer(snt.Module):
     if self._residual:
       update += scalars
     return Nodes(position, velocity, update)
+
+  def _messages(self, scalars, edges, told):
+    """Returns m_ij, `[B, N, K, H]`."""
+    batch, n, k, _ = told.shape
+    rows = tf.reshape(tf.range(batch * n), [batch, n, 1])
+    senders = rows[:, :1] + edges.neighbours.senders
+    receivers = tf.broadcast_to(rows, [batch, n, k])
+    flat = tf.reshape(scalars, [batch * n, scalars.shape[-1]])
+    message = self.edge(
+      Gathered(flat, tf.reshape(receivers, [-1])),
+      Gathered(flat, tf.reshape(senders, [-1])),
+      tf.reshape(told, [batch * n * k, told.shape[-1]]),
+    )
+    return tf.reshape(message, [batch, n, k, message.shape[-1]])
 
 
 def _bounded(shift):
