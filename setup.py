@@ -60,6 +60,7 @@ setuptools.setup(
     ],
     "beam": ["apache-beam"],
     "figures": ["matplotlib"],
+    "molecules": ["ase", "tblite"],  # computes datasets/molecules
   },
   entry_points={"console_scripts": ["nbody-bench = nbody_bench.run:main"]},
 )

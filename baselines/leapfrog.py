@@ -38,7 +38,7 @@ class Simulator(simulators.ForceSimulator):
   """Leapfrog.
 
   Raises:
-    ValueError: if the law is withheld, or its force depends on velocity.
+    ValueError: if the law is withheld or not known, or its force depends on velocity.
   """
 
   def __init__(self, config: Config, problem: Problem):
@@ -46,6 +46,11 @@ class Simulator(simulators.ForceSimulator):
       raise ValueError(
         f"leapfrog needs the law, of which {problem.dataset} withholds "
         f"{', '.join(problem.withheld)}; use a model that learns it"
+      )
+    if not problem.system.is_known:
+      raise ValueError(
+        f"leapfrog needs the law, and nobody knows that of {problem.dataset}; "
+        "use a model that learns it"
       )
     super().__init__(
       problem.system.force,

@@ -108,7 +108,8 @@ def describe(
   Args:
     builder: of a data set that is prepared.
     creator: who made it; of data of your own, you.
-    license_url: of the licence that they are under.
+    license_url: of the licence that they are under; left out for motion that
+      was not computed from a law of the suite.
 
   Raises:
     ValueError: if it is not prepared.
@@ -120,6 +121,7 @@ def describe(
   made = (folder / "dataset_info.json").stat().st_mtime
   day = datetime.datetime.fromtimestamp(made, datetime.UTC).date().isoformat()
   metadata = info.metadata or {}
+  is_ours = metadata.get("system", {}).get("law") != "unknown"
   return {
     "@context": _CONTEXT,
     "@type": "sc:Dataset",
@@ -127,7 +129,8 @@ def describe(
     "name": "_".join([name, *config]),
     "description": _description(info),
     "version": str(info.version),
-    "license": license_url,
+    # Of motion that others recorded, they are to be asked.
+    **({"license": license_url} if is_ours else {}),
     **({"citeAs": info.citation} if info.citation else {}),
     "creator": {"@type": "Organization", "name": creator},
     "keywords": ["n-body simulation", "learned simulators", "trajectories"],
@@ -135,7 +138,11 @@ def describe(
     "dateCreated": day,
     "datePublished": day,
     "isLiveDataset": False,
-    "rai:dataCollection": "Simulated in float64. "
+    "rai:dataCollection": (
+      "Simulated in float64. "
+      if is_ours
+      else "Recorded, or computed elsewhere. "
+    )
     + json.dumps({k: metadata.get(k) for k in ("system", "solver", "check")}),
     "distribution": _distribution(info, folder),
     "recordSet": [_splits(info), _trajectories(info)],

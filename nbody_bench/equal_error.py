@@ -36,11 +36,11 @@ def measure(
     The cheapest integrator that is as good as the model, its time, and
     `speed_up`, its time over the model's; `speed_up` None if none is as good.
     None if the horizon is shorter than the longest step, or if the law is
-    withheld.
+    withheld or not known.
   """
   num_steps = scored.position.shape[1]
   longest = _COSTS[0][0]
-  if num_steps < longest or problem.withheld:
+  if num_steps < longest or problem.withheld or not problem.system.is_known:
     return None
   few = truth.select(slice(0, _TRAJECTORIES))
   common = np.arange(longest, num_steps + 1, longest)

@@ -68,7 +68,12 @@ def score(
 
 
 def floor(task: Task, truth: Split, system: System) -> dict[str, Any]:
-  """Returns what the error of the labels alone gives, by metric."""
+  """Returns what the error of the labels alone gives, by metric.
+
+  Empty where the law is not known: nobody knows that error either.
+  """
+  if not system.is_known:
+    return {}
   aligned: Trajectory = truth.trajectory.frames(0, task.num_steps + 1)
   label_error = truth.label_error[:, : task.num_steps + 1]
   return {

@@ -15,6 +15,7 @@ def prepare(
   data_dir: str | None,
   num_workers: int | None = None,
   beam_options: Sequence[str] = (),
+  manual_dir: str | None = None,
 ) -> tfds.core.DatasetBuilder:
   """Returns the builder of a data set, generating what is missing.
 
@@ -26,12 +27,16 @@ def prepare(
     beam_options: options of an Apache Beam pipeline such as
       `runner=FlinkRunner`, which then makes the examples; empty to make them
       here.
+    manual_dir: folder of files that a data set is made from and that cannot be
+      fetched for you; None for `downloads/manual` in `data_dir`.
 
   Raises:
     ValueError: for an unknown name or configuration, listing what there is; if
-      Apache Beam is needed and missing.
+      Apache Beam is needed and missing; if such a file is.
   """
   plugins.check_dataset(dataset)
+  if manual_dir is not None:
+    manual_dir = str(pathlib.Path(manual_dir).expanduser())
   # TFDS draws a bar for each stage of writing; the builder draws the one that
   # knows how much is left.
   tfds.disable_progress_bar()
@@ -46,7 +51,7 @@ def prepare(
       builder.num_workers = num_workers
       builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
-          beam_options=_pipeline_options(beam_options)
+          beam_options=_pipeline_options(beam_options), manual_dir=manual_dir
         )
       )
   return builder

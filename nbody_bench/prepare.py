@@ -39,6 +39,13 @@ def define(values, argv):
     "runner=FlinkRunner; repeat for more",
     flag_values=values,
   )
+  flags.DEFINE_string(
+    "manual_dir",
+    None,
+    "folder of files that the data set is made from and that you have to get "
+    "yourself; default downloads/manual in data_dir",
+    flag_values=values,
+  )
   flags.DEFINE_bool(
     "validate",
     False,
@@ -56,7 +63,11 @@ def prepare(values, rest):
   faults = 0
   for dataset in values.dataset:
     builder = preparation.prepare(
-      dataset, values.data_dir, values.num_workers, values.beam_options
+      dataset,
+      values.data_dir,
+      values.num_workers,
+      values.beam_options,
+      values.manual_dir,
     )
     print(f"{builder.info.full_name} is in {builder.data_dir}")
     if values.validate:

@@ -64,6 +64,12 @@ LAWS: dict[str, PairLaw] = {
     force=lambda r2, rest: 2.0 * (r2**0.5 - rest) ** 3 * -(r2**-0.5),
     length="rest_length",
   ),
+  # Of data that were observed, or computed by another theory.
+  "unknown": PairLaw(
+    potential=lambda r2, eps: 0.0 * (r2 + eps),
+    force=lambda r2, eps: 0.0 * (r2 + eps),
+    length="softening",
+  ),
 }
 
 SYMMETRIES = ("translation", "boost", "rotation", "reflection")
@@ -78,7 +84,8 @@ class System:
   or `softening` of their own, those hold instead of the fields here.
 
   Attributes:
-    law: a row of `LAWS`.
+    law: a row of `LAWS`; "unknown" where none of them holds, and then there is
+      neither force nor energy nor symmetry to tell of.
     coupling: k above.
     softening: eps of the law, a length.
     source: the field of `Particles` that is the source strength s.
@@ -136,12 +143,19 @@ class System:
     }
 
   @property
+  def is_known(self) -> bool:
+    """Whether there is a law at all; see `law`."""
+    return self.law != "unknown"
+
+  @property
   def symmetries(self) -> tuple[str, ...]:
     """What maps solutions to solutions in open space, beside shifts in time.
 
     Of `SYMMETRIES`. A periodic box leaves of the rotations those by a quarter
-    turn.
+    turn. Empty where the law is not known.
     """
+    if not self.is_known:
+      return ()
     broken = set()
     if self.trap:
       broken |= {"translation", "boost"}

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from nbody_bench import plugins
 from nbody_bench.pipelines import Split
+from nbody_bench.systems import System
 
 METRICS = (
   "rollout_rmse",
@@ -150,7 +151,10 @@ def make(
     num_steps=steps[-1],
     report_steps=steps,
     metrics=_defined(
-      metrics, facts["num_particles"], info.metadata["num_dims"]
+      metrics,
+      facts["num_particles"],
+      info.metadata["num_dims"],
+      System(**info.metadata["system"]),
     ),
   )
 
@@ -189,9 +193,15 @@ def _jump(name, dataset, info, count):
   )
 
 
-def _defined(metrics, num_particles, num_dims):
-  """Returns the metrics that are not zero whatever is predicted."""
+def _defined(metrics, num_particles, num_dims, system):
+  """Returns the metrics that mean something for the data.
+
+  Not those that are zero whatever is predicted, nor, where the law is not
+  known, those of what it would conserve.
+  """
   void = set()
+  if not system.is_known:
+    void |= {"energy_error", "momentum_error", "angular_momentum_error"}
   if num_dims == 1:
     void.add("angular_momentum_error")
   if num_particles == 1:

@@ -28,14 +28,16 @@ class Facts(NamedTuple):
   splits: Mapping[str, Mapping[str, int]]
   statistics: Mapping[str, float]
   bounds: Mapping[str, float | None]
+  overlap: str  # see `observed.ObservedConfig`
 
   @classmethod
   def of(cls, metadata: Mapping[str, Any]) -> "Facts":
     """Returns them from metadata in which nothing is missing."""
-    derived = ("system", "layout", "bounds")
+    derived = ("system", "layout", "bounds", "overlap")
     return cls(
       system=System(**metadata["system"]),
       layout=layout(metadata),
+      overlap=metadata.get("overlap", "none"),
       bounds={k.removeprefix("max_"): metadata[k] for k in BOUNDS},
       **{f: metadata[f] for f in cls._fields if f not in derived},
     )

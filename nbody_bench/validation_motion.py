@@ -25,6 +25,8 @@ def velocities(facts: Facts, batch: Batch) -> Iterator[Fault]:
   """Velocities against differences of positions, for lags and units."""
   if batch.is_noisy or batch.examples["position"].shape[1] < 5:
     return
+  if not facts.system.is_known:
+    return  # observed velocities are differences of positions
   step = facts.time_step
   q = np.moveaxis(stored.unwrapped(batch.truth.trajectory), 1, 0)
   v = np.moveaxis(batch.examples["velocity"], 1, 0)[2:-2]

@@ -15,6 +15,9 @@ from nbody_bench.states import State
 
 CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]
 
+# Compiling takes long: by default one of each kind is, with `slow` all are.
+COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog", "vign")
+
 # Those that charges could fail where masses do not.
 OF_CHARGES = (
   "test_gradients_reach_every_variable",
@@ -43,6 +46,13 @@ def _suite(name, model, config, is_charged):
       variables = training.trainable_variables(self._built(*inputs))
       assert bool(variables) == (model.card.division != "classical")
 
+  if model.key not in COMPILED:
+
+    @pytest.mark.slow
+    def compiled(self):
+      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
+
+    Suite.test_same_result_eagerly_and_compiled = compiled
   if is_charged:
     # Charges are a feature like others: what could go wrong are these.
     for case in set(CASES) - set(OF_CHARGES):

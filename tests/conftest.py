@@ -5,9 +5,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+import simulated
 from absl import flags
-
-from nbody_bench import plugins
 
 np.seterr(invalid="raise")
 
@@ -27,10 +26,10 @@ def interrupts():
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
-  """A folder where the smoke configuration of every data set is prepared."""
+  """A folder where the smoke configuration of every simulated set is."""
   import tensorflow_datasets as tfds
 
   folder = tmp_path_factory.mktemp("data")
-  for name in plugins.names("datasets"):
+  for name in simulated.NAMES:
     tfds.builder(f"{name}/smoke", data_dir=folder).download_and_prepare()
   return str(folder)

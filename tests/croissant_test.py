@@ -4,14 +4,13 @@ import pathlib
 
 import numpy as np
 import pytest
+import simulated
 import tensorflow_datasets as tfds
 
-from nbody_bench import croissant, plugins
-
-NAMES = plugins.names("datasets")
+from nbody_bench import croissant
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=simulated.NAMES)
 def builder(request, data_dir):
   return tfds.builder(f"{request.param}/smoke", data_dir=data_dir)
 

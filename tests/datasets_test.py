@@ -1,4 +1,4 @@
-"""Every folder of `datasets/`, by its `smoke` configuration."""
+"""Every simulated data set, by its `smoke` configuration."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import tensorflow_datasets as tfds
+from simulated import NAMES
 
 from nbody_bench import (
   dataset_builder,
@@ -24,7 +25,6 @@ from nbody_bench import (
 )
 from nbody_bench.states import OF_SYSTEM, State
 
-NAMES = plugins.names("datasets")
 SPLITS = dataset_builder.SPLITS
 
 

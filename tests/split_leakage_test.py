@@ -1,6 +1,6 @@
 """No trajectory of one split is one of another split, seen otherwise.
 
-Every folder of `datasets/`, by its `smoke` configuration; and planted twins, to
+Every simulated data set, by its `smoke` configuration; and planted twins, to
 show that they are found.
 """
 
@@ -9,12 +9,12 @@ import re
 
 import numpy as np
 import pytest
+from simulated import NAMES
 
-from nbody_bench import pipelines, plugins, simulation, testing
+from nbody_bench import pipelines, simulation, testing
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import State
 
-NAMES = plugins.names("datasets")
 # Beside these only `test_symmetry` holds twins, of `test`, on purpose.
 SPLITS = ("train", "validation", "test", "test_long", "test_energetic")
 

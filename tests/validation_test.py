@@ -11,9 +11,10 @@ import types
 
 import numpy as np
 import pytest
+import simulated
 import tensorflow_datasets as tfds
 
-from nbody_bench import plugins, simulation, statistics, stored, validation
+from nbody_bench import simulation, statistics, stored, validation
 from nbody_bench.dataset_builder import NBodyConfig, sizes
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import Domain, Particles, State
@@ -552,7 +553,7 @@ def test_frames_too_far_apart_are_said_to_be(data, found):
     )
 
 
-@pytest.mark.parametrize("name", plugins.names("datasets"))
+@pytest.mark.parametrize("name", simulated.NAMES)
 def test_shipped_data_are_sound(name, data_dir):
   builder = tfds.builder(f"{name}/smoke", data_dir=data_dir)
   assert validation.validate(builder) == []
