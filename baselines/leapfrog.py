@@ -38,7 +38,8 @@ class Simulator(simulators.ForceSimulator):
   """Leapfrog.
 
   Raises:
-    ValueError: if the law is withheld or not known, or its force depends on velocity.
+    ValueError: if the law is withheld or not known, or its force depends on
+      velocity.
   """
 
   def __init__(self, config: Config, problem: Problem):
