@@ -17,6 +17,15 @@ CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]
 
 # Compiling takes long: by default one of each kind is, with `slow` all are.
 COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog", "vign")
+# These take long eagerly too; by default they keep the rules most often broken.
+HEAVY = ("eghn", "eghno", "hierarchical_hogn", "hierarchical_vign")
+HEAVY += ("se3_transformer",)
+OF_HEAVY = (
+  "test_gradients_reach_every_variable",
+  "test_padding_changes_nothing",
+  "test_permutation",
+  "test_rotation",
+)
 
 # Those that charges could fail where masses do not.
 OF_CHARGES = (
@@ -46,13 +55,11 @@ def _suite(name, model, config, is_charged):
       variables = training.trainable_variables(self._built(*inputs))
       assert bool(variables) == (model.card.division != "classical")
 
+  late = set(CASES) - set(OF_HEAVY) if model.key in HEAVY else set()
   if model.key not in COMPILED:
-
-    @pytest.mark.slow
-    def compiled(self):
-      SimulatorConformance.test_same_result_eagerly_and_compiled(self)
-
-    Suite.test_same_result_eagerly_and_compiled = compiled
+    late.add("test_same_result_eagerly_and_compiled")
+  for case in late:
+    setattr(Suite, case, pytest.mark.slow(_copy(case)))
   if is_charged:
     # Charges are a feature like others: what could go wrong are these.
     for case in set(CASES) - set(OF_CHARGES):
@@ -60,6 +67,11 @@ def _suite(name, model, config, is_charged):
   Suite.__name__ = Suite.__qualname__ = name
   # The first one of a file is tested in any case.
   return Suite if config == configs(model)[0] else pytest.mark.slow(Suite)
+
+
+def _copy(case):
+  """Returns a case as a function of its own, which a mark then is of alone."""
+  return lambda self: getattr(SimulatorConformance, case)(self)
 
 
 for _name in plugins.names("baselines"):
