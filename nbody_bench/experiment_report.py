@@ -64,8 +64,9 @@ def write(
   )
   text = head + _table(plan, results)
   for task in plan.evaluations:
-    text += f"\n## {task.label}\n\n"
-    text += _second_table(plan, task, others[task.name])
+    if others[task.name]:
+      text += f"\n## {task.label}\n\n"
+      text += _second_table(plan, task, others[task.name])
   missing = [run.label for run in plan.runs if run.name not in results]
   if missing:
     text += f"\nNot finished: {'; '.join(missing)}.\n"
