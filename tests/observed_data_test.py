@@ -18,10 +18,13 @@ import scipy.spatial.transform
 import tensorflow_datasets as tfds
 
 from nbody_bench import (
+  acclaim,
   evaluation,
   generation,
   mocap,
-  molecular,
+  molecular_dynamics,
+  molecules,
+  molecules_ase,
   observed,
   pipelines,
   plugins,
@@ -31,7 +34,8 @@ from nbody_bench import (
   testing,
   validation,
 )
-from nbody_bench.molecular import Dynamics, Published
+from nbody_bench.md17 import Published
+from nbody_bench.molecular_dynamics import Dynamics
 from nbody_bench.states import Domain, Particles, State
 from nbody_bench.systems import System
 
@@ -538,9 +542,9 @@ def test_joints_of_an_arm(arm, tmp_path):
     for _ in range(4)
   ]
   write_motion(tmp_path / "arm.amc", frames)
-  skeleton = mocap.read_skeleton(arm)
-  motion = mocap.read_motion(tmp_path / "arm.amc", skeleton)
-  found = mocap.joint_positions(skeleton, motion)
+  skeleton = acclaim.read_skeleton(arm)
+  motion = acclaim.read_motion(tmp_path / "arm.amc", skeleton)
+  found = acclaim.joint_positions(skeleton, motion)
   assert found.shape == (4, 4, 3)
   np.testing.assert_array_equal(skeleton.pairs, [[1, 2], [2, 0], [3, 0]])
   for frame, joints in zip(frames, found, strict=True):
@@ -567,9 +571,9 @@ def test_a_bone_that_turns_by_a_right_angle(arm, tmp_path):
       {"root": [5, 0, 0, 90, 0, 0], "arm": [90]},
     ],
   )
-  skeleton = mocap.read_skeleton(arm)
-  motion = mocap.read_motion(tmp_path / "arm.amc", skeleton)
-  found = mocap.joint_positions(skeleton, motion)[:, 1]
+  skeleton = acclaim.read_skeleton(arm)
+  motion = acclaim.read_motion(tmp_path / "arm.amc", skeleton)
+  found = acclaim.joint_positions(skeleton, motion)[:, 1]
   np.testing.assert_allclose(found, [[0, 2, 0], [5, 0, 2]], atol=1e-12)
 
 
@@ -587,17 +591,17 @@ def test_motions_that_cannot_be_read(lines, message, arm, tmp_path):
   path = tmp_path / "arm.amc"
   path.write_text("\n".join([":DEGREES", *lines]))
   with pytest.raises(ValueError, match=message) as raised:
-    mocap.read_motion(path, mocap.read_skeleton(arm))
+    acclaim.read_motion(path, acclaim.read_skeleton(arm))
   assert str(raised.value).startswith(f"{path} is no AMC file")
 
 
 def test_a_skeleton_that_cannot_be_read(arm):
   arm.write_text(arm.read_text().replace("length 3.0", "length long"))
   with pytest.raises(ValueError, match=r"arm.asf is no ASF file that can be"):
-    mocap.read_skeleton(arm)
+    acclaim.read_skeleton(arm)
   arm.write_bytes(bytes(range(256)))
   with pytest.raises(ValueError, match=r"arm.asf is no ASF file that can be"):
-    mocap.read_skeleton(arm)
+    acclaim.read_skeleton(arm)
 
 
 @pytest.fixture
@@ -663,7 +667,7 @@ def test_stretches_of_time(num_frames):
     (10, (2000, 400, 400)) if num_frames > 120 else (4, (4, 2, 2))
   )
   names = ("train", "validation", "test")
-  starts = molecular.split_by_time(
+  starts = molecular_dynamics.split_by_time(
     num_frames, horizon, dict(zip(names, counts, strict=True)), seed=0
   )
   shown = {k: (v.min(), v.max() + horizon) for k, v in starts.items()}
@@ -672,15 +676,18 @@ def test_stretches_of_time(num_frames):
   assert shown["validation"][0] - shown["train"][1] > horizon
   assert shown["test"][0] - shown["validation"][1] > horizon
   assert shown["test"][1] < num_frames
-  few = molecular.split_by_time(num_frames, horizon, {"train": 4}, 0)["train"]
+  few = molecular_dynamics.split_by_time(num_frames, horizon, {"train": 4}, 0)
+  few = few["train"]
   assert np.any(np.diff(few) < 0)  # not the beginning of it
   with pytest.raises(ValueError, match="481 are wanted"):
-    molecular.split_by_time(num_frames, horizon, dict.fromkeys(names, 481), 0)
+    molecular_dynamics.split_by_time(
+      num_frames, horizon, dict.fromkeys(names, 481), 0
+    )
 
 
 def test_bonds_are_of_near_atoms():
   position = np.array([[0, 0, 0], [1.59, 0, 0], [0, 1.61, 0], [1.6, 1.6, 0]])
-  assert molecular.bonds(position).tolist() == [[0, 1]]
+  assert molecules.bonds(position).tolist() == [[0, 1]]
 
 
 def test_restart_points_are_between_records():
@@ -706,13 +713,14 @@ BRIEF = Dynamics(
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-  return molecular.run(BRIEF, tmp_path_factory.mktemp("dynamics"))
+  return molecular_dynamics.run(BRIEF, tmp_path_factory.mktemp("dynamics"))
 
 
 @needs_tblite
 def test_velocities_and_forces_belong_to_the_motion(tmp_path):
   """Per step: v = dq/dt; m dv/dt = F where there is no thermostat."""
-  recorded = molecular.run(dataclasses.replace(BRIEF, friction=0.0), tmp_path)
+  free = dataclasses.replace(BRIEF, friction=0.0)
+  recorded = molecular_dynamics.run(free, tmp_path)
   assert recorded.position.shape == (60, 9, 3)
   step = 2 * BRIEF.time_step
   rate = (recorded.position[2:] - recorded.position[:-2]) / step
@@ -746,9 +754,9 @@ def test_the_molecule_is_ethanol(recorded):
 
 @needs_tblite
 def test_aspirin_is_aspirin():
-  atoms = molecular._molecule(molecular._ase(), "aspirin")
+  atoms = molecules_ase.molecule(molecules_ase.load(), "aspirin")
   assert str(atoms.symbols.formula.format("hill")) == "C9H8O4"
-  tied = molecular.bonds(atoms.get_positions())
+  tied = molecules.bonds(atoms.get_positions())
   degree = np.bincount(tied.ravel(), minlength=21)
   assert len(tied) == 21
   assert sorted(degree[atoms.numbers == 8].tolist()) == [1, 1, 2, 2]
@@ -769,19 +777,19 @@ def test_a_run_that_was_broken_off_comes_to_the_same_bytes(
   with monkeypatch.context() as patch:
     patch.setattr(generation, "stop_if_requested", stop)
     with pytest.raises(KeyboardInterrupt):
-      molecular.run(BRIEF, tmp_path)
+      molecular_dynamics.run(BRIEF, tmp_path)
   kept = sorted(p.name for p in tmp_path.iterdir())
   assert kept == ["part-00000.npz", "part-00001.npz"]
   # A part that is not whole is computed again.
   (tmp_path / kept[1]).write_bytes((tmp_path / kept[1]).read_bytes()[:200])
-  again = molecular.run(BRIEF, tmp_path)
+  again = molecular_dynamics.run(BRIEF, tmp_path)
   for name in recorded._fields:
     one, other = getattr(recorded, name), getattr(again, name)
     assert one.tobytes() == other.tobytes(), name
   assert len(list(tmp_path.iterdir())) == 4
   # Nothing is computed when all is there.
-  monkeypatch.setattr(molecular, "_advance", None)
-  read = molecular.run(BRIEF, tmp_path)
+  monkeypatch.setattr(molecular_dynamics, "_advance", None)
+  read = molecular_dynamics.run(BRIEF, tmp_path)
   assert read.position.tobytes() == recorded.position.tobytes()
 
 

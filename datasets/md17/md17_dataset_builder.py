@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import molecular, observed
+from nbody_bench import md17, observed
 from nbody_bench.dataset_builder import Size
 
 # A start, and eight frames 375 apart.
@@ -22,7 +22,7 @@ class MD17Config(observed.ObservedConfig):
   """
 
   names: tuple[str, ...]
-  published: molecular.Published
+  published: md17.Published
 
 
 # Heavy atoms, and published training start frames, of each molecule.
@@ -63,7 +63,7 @@ def _config(
     overlap="across splits",
     seed=100,
     names=_OTHER_NAMES.get(molecule, (f"md17_{molecule}.npz",)),
-    published=molecular.Published(num_train=num_train),
+    published=md17.Published(num_train=num_train),
   )
 
 
@@ -87,4 +87,4 @@ class Builder(observed.ObservedDatasetBuilder):
     """See base class."""
     config = self.builder_config
     path = self.find(dl_manager, *config.names)
-    return molecular.md17_windows(path, config.published)
+    return md17.windows(path, config.published)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import mocap, observed
+from nbody_bench import acclaim, mocap, observed
 from nbody_bench.dataset_builder import Size
 
 # A start and the 30 frames that follow.
@@ -102,7 +102,7 @@ class Builder(observed.ObservedDatasetBuilder):
 
   def _acclaim(self, dl_manager, skeleton):
     config = self.builder_config
-    bones, trials = mocap.read_acclaim(
+    bones, trials = acclaim.read(
       skeleton,
       {k: self.find(dl_manager, name) for k, name in enumerate(config.amc)},
     )

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import molecular, observed
+from nbody_bench import molecular_dynamics, observed
 from nbody_bench.dataset_builder import Size
-from nbody_bench.molecular import Dynamics
+from nbody_bench.molecular_dynamics import Dynamics
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -85,17 +85,16 @@ class Builder(observed.ObservedDatasetBuilder):
     """See base class."""
     del dl_manager
     config = self.builder_config
-    self.info.metadata["software"] = molecular.versions()
+    self.info.metadata["software"] = molecular_dynamics.versions()
     # While TFDS writes, `data_dir` is a temporary folder beside the final one.
-    self._folder = pathlib.Path(self.data_dir).parent / molecular.folder_name(
-      config.dynamics
-    )
-    recorded = molecular.run(config.dynamics, self._folder)
+    name = molecular_dynamics.folder_name(config.dynamics)
+    self._folder = pathlib.Path(self.data_dir).parent / name
+    recorded = molecular_dynamics.run(config.dynamics, self._folder)
     horizon = config.splits["train"].num_frames - 1
-    starts = molecular.split_by_time(
+    starts = molecular_dynamics.split_by_time(
       len(recorded.position),
       horizon,
       {k: v.num_trajectories for k, v in config.splits.items()},
       config.seed,
     )
-    return molecular.run_windows(recorded, starts, horizon)
+    return molecular_dynamics.run_windows(recorded, starts, horizon)

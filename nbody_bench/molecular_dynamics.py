@@ -1,180 +1,24 @@
-"""Molecules: published dynamics from files, and dynamics of our own.
+"""Molecular dynamics of our own.
 
 Lengths in Angstrom, times in fs, energies in eV, masses in atomic mass units.
-Our own dynamics follow the tight-binding method GFN2-xTB (Bannwarth, Ehlert and
-Grimme 2019) as `tblite` computes it, by the integrators of ASE (the Atomic
-Simulation Environment); both are optional: nbody_bench[molecules].
+By the tight-binding method GFN2-xTB (Bannwarth, Ehlert and Grimme 2019) as
+`tblite` computes it and the integrators of ASE, both optional; see
+`molecules_ase`.
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib
 import importlib.metadata
 import io
 import json
-import os
 import pathlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
 
-from nbody_bench import files, generation, observed
-
-# Standard atomic weights (IUPAC 2021, abridged) by atomic number.
-MASSES = {1: 1.008, 6: 12.011, 7: 14.007, 8: 15.999}
-# Atoms nearer than this are tied, in the published data and here.
-BOND_LENGTH = 1.6
-_SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
-
-# A conformer of aspirin (PubChem CID 2244): atomic numbers and places.
-_ASPIRIN = (
-  (8, 1.2333, 0.5540, 0.7792),
-  (8, -0.6952, -2.7148, -0.7502),
-  (8, 0.7958, -2.1843, 0.8685),
-  (8, 1.7813, 0.8105, -1.4821),
-  (6, -0.0857, 0.6088, 0.4403),
-  (6, -0.7927, -0.5515, 0.1244),
-  (6, -0.7288, 1.8464, 0.4133),
-  (6, -2.1426, -0.4741, -0.2184),
-  (6, -2.0787, 1.9238, 0.0706),
-  (6, -2.7855, 0.7636, -0.2453),
-  (6, -0.1409, -1.8536, 0.1477),
-  (6, 2.1094, 0.6715, -0.3113),
-  (6, 3.5305, 0.5996, 0.1635),
-  (1, -0.1851, 2.7545, 0.6593),
-  (1, -2.7247, -1.3605, -0.4564),
-  (1, -2.5797, 2.8872, 0.0506),
-  (1, -3.8374, 0.8238, -0.5090),
-  (1, 3.7290, 1.4184, 0.8593),
-  (1, 4.2045, 0.6969, -0.6924),
-  (1, 3.7105, -0.3659, 0.6426),
-  (1, -0.2555, -3.5916, -0.7337),
-)
-# The others are in ASE's collection of small molecules.
-_IN_ASE = {"benzene": "C6H6", "ethanol": "CH3CH2OH"}
-
-
-def masses(numbers: np.ndarray) -> np.ndarray:
-  """Returns the masses `[N]` of atoms with these atomic numbers.
-
-  Raises:
-    ValueError: for an element that no molecule here has.
-  """
-  unknown = sorted(set(numbers.tolist()) - set(MASSES))
-  if unknown:
-    raise ValueError(
-      f"atomic numbers {unknown} are not among {sorted(MASSES)}, of which "
-      "these molecules are made"
-    )
-  return np.array([MASSES[z] for z in numbers.tolist()])
-
-
-def bonds(position: np.ndarray, cutoff: float = BOND_LENGTH) -> np.ndarray:
-  """Returns the pairs of particles `[N, D]` nearer than `cutoff`, `[E, 2]`."""
-  apart = np.linalg.norm(position[:, None] - position, axis=-1)
-  return np.argwhere(np.triu(apart < cutoff, 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-  """What of a published trajectory makes which split.
-
-  Start frames are drawn at random within a range, of all splits from the same:
-  windows of one split share frames with those of others.
-
-  Attributes:
-    margin: frames left out at both ends of the range.
-    shares: of the range that the splits' start frames are.
-    offsets: frames of a window, counted from its first.
-    num_train: start frames that the published training split has; None to
-      accept any trajectory.
-    seed: of the draw.
-  """
-
-  margin: int = 10_000
-  shares: tuple[float, ...] = (0.1, 0.05, 0.05)
-  offsets: tuple[int, ...] = tuple(range(0, 3001, 375))
-  num_train: int | None = None
-  seed: int = 100
-
-  def starts(self, num_frames: int) -> dict[str, np.ndarray]:
-    """Returns the start frames of train, validation and test.
-
-    With a legacy NumPy generator, for its draws are the published ones: those
-    of Huang et al. (2022), taken over by Xu et al. (2024).
-
-    Args:
-      num_frames: of the whole trajectory.
-
-    Raises:
-      ValueError: if that is not the published one.
-    """
-    # The last frame has no velocity.
-    total = num_frames - 1 - 2 * self.margin
-    sizes = [int(share * max(total, 0)) for share in self.shares]
-    if self.num_train is not None and sizes[0] != self.num_train:
-      raise ValueError(
-        f"its {num_frames} frames make {sizes[0]} training starts, and the "
-        f"published trajectory makes {self.num_train}"
-      )
-    if min(sizes) < 1 or self.margin < max(self.offsets) + 1:
-      raise ValueError(f"its {num_frames} frames are too few")
-    rng = np.random.RandomState(self.seed)
-    left, starts = np.arange(total), {}
-    for split, size in zip(("train", "validation", "test"), sizes, strict=True):
-      chosen = rng.choice(left, size, replace=False)
-      left = np.setdiff1d(left, chosen, assume_unique=True)
-      starts[split] = chosen + self.margin
-    return starts
-
-
-def md17_windows(
-  path: pathlib.Path, published: Published
-) -> dict[str, observed.Windows]:
-  """Returns the windows of an MD17 file, heavy atoms alone.
-
-  Positions at the frames that `published` says, velocities x(t + 1) - x(t) in
-  Angstrom a frame; bonds are between atoms less than 1.6 Angstrom apart in the
-  first frame of the trajectory.
-
-  Args:
-    path: of an archive with `R` [T, n, 3], Angstrom, and `z` [n].
-    published: which frames.
-
-  Raises:
-    ValueError: if the file is damaged, or not the published trajectory.
-  """
-  arrays = observed.read_npz(path, {"R": (None, None, 3), "z": (None,)})
-  numbers = arrays["z"].astype(np.int64)
-  try:
-    if len(numbers) != arrays["R"].shape[1]:
-      raise ValueError(
-        f"'R' has {arrays['R'].shape[1]} atoms and 'z' {len(numbers)}"
-      )
-    heavy = numbers > 1
-    mass = masses(numbers[heavy])
-    starts = published.starts(len(arrays["R"]))
-  except ValueError as error:
-    raise ValueError(
-      f"{path} is not the file it should be: {error}; get it anew"
-    ) from None
-  result = {}
-  for split, frames in starts.items():
-    position, velocity = observed.frames_at(
-      arrays["R"], frames, published.offsets
-    )
-    result[split] = observed.Windows(
-      position[:, :, heavy],
-      velocity[:, :, heavy],
-      mass,
-      bonds(arrays["R"][0, heavy]),
-      numbers[heavy],
-    )
-  return result
+from nbody_bench import files, generation, molecules, molecules_ase, observed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,7 +103,7 @@ def versions() -> dict[str, str]:
   Raises:
     ValueError: if one of them is not installed.
   """
-  _ase()
+  molecules_ase.load()
   return {name: importlib.metadata.version(name) for name in ("ase", "tblite")}
 
 
@@ -287,11 +131,11 @@ def run(dynamics: Dynamics, folder: pathlib.Path) -> Run:
     ValueError: if ASE or tblite is not installed.
     KeyboardInterrupt: if a signal asks to stop.
   """
-  ase = _ase()
-  atoms = _molecule(ase, dynamics.molecule)
+  ase = molecules_ase.load()
+  atoms = molecules_ase.molecule(ase, dynamics.molecule)
   numbers = atoms.get_atomic_numbers().astype(np.int64)
-  mass = masses(numbers)
-  tied = bonds(atoms.get_positions())
+  mass = molecules.masses(numbers)
+  tied = molecules.bonds(atoms.get_positions())
   atoms.set_masses(mass)
   atoms.set_constraint(ase.constraints.FixCom())
   point = _first_point(ase, dynamics, atoms)
@@ -396,14 +240,6 @@ def _first_point(ase, dynamics, atoms):
   )
 
 
-def _molecule(ase, name):
-  if name == "aspirin":
-    return ase.Atoms(
-      [_SYMBOLS[row[0]] for row in _ASPIRIN], [row[1:] for row in _ASPIRIN]
-    )
-  return ase.build.molecule(_IN_ASE[name])
-
-
 def _save(path, frames, point):
   buffer = io.BytesIO()
   end = {f"end_{k}": np.array(v) for k, v in point._asdict().items()}
@@ -424,62 +260,6 @@ def _load(path, part, record_every, num_atoms):
   count = len(range(0, part.num_steps, record_every)) * part.is_recorded
   whole = (count, num_atoms, 3) if count else (0,)
   return (frames, point) if frames["position"].shape == whole else None
-
-
-class _Ase(NamedTuple):
-  """What is used of ASE and tblite."""
-
-  Atoms: Any
-  Langevin: Any
-  TBLite: Any
-  build: Any
-  constraints: Any
-  units: Any
-
-
-def _ase():
-  """Imports what computes.
-
-  Raises:
-    ValueError: naming the package that is missing, and how to get it.
-  """
-  try:
-    with _one_thread(), warnings.catch_warnings():
-      warnings.simplefilter("ignore")
-      langevin = importlib.import_module("ase.md.langevin").Langevin
-      calculator = importlib.import_module("tblite.ase").TBLite
-      modules = [
-        importlib.import_module(f"ase.{name}")
-        for name in ("build", "constraints", "units")
-      ]
-      return _Ase(
-        importlib.import_module("ase").Atoms, langevin, calculator, *modules
-      )
-  except ImportError as error:
-    raise ValueError(
-      f"molecules are computed by ASE and tblite ({error}); "
-      'pip install "nbody_bench[molecules]"'
-    ) from error
-
-
-@contextlib.contextmanager
-def _one_thread():
-  """Inside, libraries that are loaded take one thread.
-
-  Sums of several threads come in any order, and these molecules are too small
-  to gain by them.
-  """
-  names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-  before = {name: os.environ.get(name) for name in names}
-  os.environ.update(dict.fromkeys(names, "1"))
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      if value is None:
-        del os.environ[name]
-      else:
-        os.environ[name] = value
 
 
 def split_by_time(
