@@ -19,7 +19,7 @@ CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]
 COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog", "vign")
 # These take long eagerly too; by default they keep the rules most often broken.
 HEAVY = ("eghn", "eghno", "hierarchical_hogn", "hierarchical_vign")
-HEAVY += ("se3_transformer",)
+HEAVY += ("hogn", "segnn", "se3_transformer", "tfn")
 OF_HEAVY = (
   "test_gradients_reach_every_variable",
   "test_padding_changes_nothing",
