@@ -90,6 +90,9 @@ def _do(plan, run, output, values):
   if run.same_as:
     print(f"  that of {run.same_as}")
     return
+  before = next((r for r in plan.runs if r.name == run.start_from), None)
+  if before:
+    _do(plan, before, output, values)
   choice = _choose(plan, run, output, values)
   arguments = [
     f"--train_steps={choice['train_steps']}",
@@ -98,6 +101,7 @@ def _do(plan, run, output, values):
     f"--version={run.name}_{len(plan.seeds)}seeds",
   ]
   folder = run.folder(output)
+  arguments += _start(run, output)
   _call(plan, run, folder, plan.seeds, arguments, values)
   for evaluation in plan.evaluations:
     if not evaluation.runs or run.name in evaluation.runs:
@@ -115,6 +119,12 @@ def _do(plan, run, output, values):
       _call(part, other, into, plan.seeds, arguments, values)
   if values.board:
     _submit(run.folder(output), values)
+
+
+def _start(run, output):
+  """Returns the flag that names the weights to begin with, if any."""
+  folder = output / run.start_from
+  return [f"--start_from={folder}"] if run.start_from else []
 
 
 def _choose(plan, run, output, values):
@@ -141,7 +151,7 @@ def _choose(plan, run, output, values):
     arguments.append(f"--validate_every={plan.pilot_steps}")
     if rate:
       arguments.append(f"--recipe.learning_rate={rate}")
-    arguments.append("--timing=none")
+    arguments += ["--timing=none", *_start(run, output)]
     _call(plan, run, folder, [0], arguments, values, fatal=False)
     pilots[rate] = _outcome(folder)
   finished = {k: v for k, v in pilots.items() if v}

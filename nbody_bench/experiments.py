@@ -32,7 +32,8 @@
 
 Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, which also tell how many
-steps fit. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given
+steps fit. One with `start_from` begins with the weights of an earlier row, whose
+minutes come on top of its own. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given
 for a single run. One with `train_steps` makes as many, with the learning rate
 of its recipe: a published training in full, whatever it takes. Each evaluation
 rolls trained runs out on another task or data set, and each figure draws them:
@@ -66,6 +67,7 @@ class Run:
     task: as `nbody_bench.run --task` takes it, and
     checkpoint: as `--checkpoint`.
     train_steps: in place of what fits in the core-minutes.
+    start_from: an earlier run whose weights it begins with; empty for new ones.
     same_as: `experiment/run` whose training this row shows again, for it is the
       same; empty for one of its own.
   """
@@ -81,6 +83,7 @@ class Run:
   task: str = "rollout"
   checkpoint: str = "last"
   train_steps: int | None = None
+  start_from: str = ""
   same_as: str = ""
 
   def folder(self, output: pathlib.Path) -> pathlib.Path:
@@ -231,7 +234,12 @@ def _check(experiment):
       raise ValueError(
         f"run {name!r}: names are of letters, digits and _, each once"
       )
-  for run in experiment.runs:
+  for i, run in enumerate(experiment.runs):
+    if run.start_from and run.start_from not in found[:i]:
+      raise ValueError(
+        f"run {run.name!r} starts from {run.start_from!r}; it must be one of "
+        f"the runs before it: {', '.join(found[:i])}"
+      )
     if run.same_as and not re.fullmatch(r"\w+/\w+", run.same_as):
       raise ValueError(
         f"same_as is {run.same_as!r}; it must be another experiment/run"

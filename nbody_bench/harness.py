@@ -103,7 +103,10 @@ class Settings:
       )
     for seed in self.seeds if self.start_from else ():
       folder = self.start_from / f"seed_{seed}"
-      weights.check(folder, self.model, dataclasses.asdict(self.config))
+      config = dataclasses.asdict(self.config)
+      # As they are, they are the weights of these settings alone.
+      as_they_are = not self.recipe.train_steps
+      weights.check(folder, self.model, config if as_they_are else None)
     if not self.recipe.train_steps and not self.start_from:
       raise ValueError(
         "--train_steps=0 rolls out weights that are there; say where by "

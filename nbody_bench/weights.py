@@ -72,18 +72,23 @@ def load(folder: pathlib.Path, model: Any) -> str:
   return f"{described['dataset']}, {steps} steps"
 
 
-def check(folder: pathlib.Path, model: str, config: dict[str, Any]) -> None:
+def check(
+  folder: pathlib.Path, model: str, config: dict[str, Any] | None
+) -> None:
   """Raises ValueError unless a seed folder holds weights of such a model.
 
   Args:
     folder: with `config.json` and `weights.npz`.
     model: as `--model` takes it.
-    config: its settings.
+    config: its settings; None where training goes on with others, such as a
+      longer horizon, and shapes alone must fit.
   """
   described = describe(folder)
   if not (folder / FILE).is_file():
     raise _missing(folder / FILE)
-  now = {"model": model, "config": json.loads(json.dumps(config))}
+  now = {"model": model}
+  if config is not None:
+    now["config"] = json.loads(json.dumps(config))
   for name, value in now.items():
     if described[name] != value:
       raise ValueError(

@@ -76,6 +76,11 @@ def test_there_are_experiments():
     ('name = "small"', 'name = "a/b"', "run 'a/b': names are of letters"),
     ('"rollout_rmse"]', '"rmse"]', "rmse"),
     ("[[runs]]", "[[runs", r"own/experiment\.toml: "),
+    (
+      'label = "Small"',
+      'label = "Small"\nstart_from = "large"',
+      "run 'small' starts from 'large'; it must be one of the runs before",
+    ),
     ('"unseen_n"', '"unseen"', "unseen.*unseen_n"),
     ('kind = "forces"', 'kind = "force"', "force.*forces"),
     ('kind = "forces"', 'runs = ["b"]', "figure 1 lacks kind"),
@@ -142,3 +147,22 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert len(list((tmp_path / "board" / "ogn").iterdir())) == 2
   assert experiment.main([*arguments, "--core_minutes=1"]) == 2
   assert "choose another --output_dir" in capsys.readouterr().err
+  # A row that goes on from another's weights, with settings of its own.
+  longer = folder / "own" / "experiment.toml"
+  longer.write_text(
+    TEXT
+    + """
+[[runs]]
+name = "longer"
+label = "Longer"
+model = "ogn"
+config = {widths = [4], positions = "relative", horizon = 2}
+recipe = {batch_size = 2}
+start_from = "small"
+"""
+  )
+  assert experiment.main([*arguments, "--runs=longer"]) == 0
+  made = output / "own/longer/submission/submission.json"
+  training = json.loads(made.read_text())["training"]
+  assert training["started_from"].startswith("nbody_gravity/smoke, ")
+  assert training["steps"] > 0
