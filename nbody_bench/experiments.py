@@ -32,12 +32,13 @@
 
 Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, which also tell how many
-steps fit. One with `start_from` begins with the weights of an earlier row, whose
-minutes come on top of its own. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given
-for a single run. One with `train_steps` makes as many, with the learning rate
-of its recipe: a published training in full, whatever it takes. Each evaluation
-rolls trained runs out on another task or data set, and each figure draws them:
-a function of `experiment_figures.FIGURES`.
+steps fit. One with `start_from` begins with the weights of an earlier row,
+whose minutes come on top of its own. `dataset`, `task`, `rollout_steps` and
+`checkpoint` may also be given for a single run. One with `train_steps` makes as
+many, with the learning rate of its recipe: a published training in full,
+whatever it takes. Each evaluation rolls trained runs out on another task or
+data set, and each figure draws them: a function of
+`experiment_figures.FIGURES`.
 """
 
 import dataclasses
