@@ -17,7 +17,8 @@ _HEAD = """# {title}
 {budget}; mean and standard deviation over seeds {seeds}. {printed}Made by
 
 ```bash
-python -m nbody_bench.experiment {name}
+python -m nbody_bench.experiment {name} --core_minutes={minutes:g} \\
+  --seeds={seed_flag}
 ```
 
 """
@@ -61,12 +62,16 @@ def write(
     if plan.paper
     else "",
     name=plan.name,
+    minutes=plan.core_minutes,
+    seed_flag=",".join(map(str, plan.seeds)),
   )
   text = head + _table(plan, results)
   for task in plan.evaluations:
     if others[task.name]:
       text += f"\n## {task.label}\n\n"
       text += _second_table(plan, task, others[task.name])
+  if plan.findings:
+    text += f"\n{plan.findings}\n"
   missing = [run.label for run in plan.runs if run.name not in results]
   if missing:
     text += f"\nNot finished: {'; '.join(missing)}.\n"

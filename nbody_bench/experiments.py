@@ -137,6 +137,7 @@ class Experiment:
     title: of its page.
     paper: https address.
     claim: what the paper says, in words.
+    findings: what came out, likewise.
     metrics: of the table.
     core_minutes: of training, for each run and seed.
     seeds: of each run.
@@ -158,6 +159,7 @@ class Experiment:
   pilot_steps: int = 1000
   paper: str = ""
   claim: str = ""
+  findings: str = ""
   learning_rates: tuple[float, ...] = ()
 
 
