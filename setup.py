@@ -15,7 +15,7 @@ _VERSION = re.search(
 _FOLDERS = ("datasets", "baselines", "leaderboard")
 _inner = setuptools.find_namespace_packages(
   include=[p for f in _FOLDERS for p in (f, f"{f}.*")],
-  exclude=["leaderboard.submissions*"],
+  exclude=["leaderboard.submissions*", "baselines.weights*"],
 )
 
 setuptools.setup(

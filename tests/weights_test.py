@@ -1,0 +1,57 @@
+"""The trained weights in the repository: whole, small, and trained."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from nbody_bench import integrators, plugins, simulators, weights
+from nbody_bench.dataset_builder import Draw
+from nbody_bench.problems import Problem
+from nbody_bench.states import map_arrays
+
+ROOT = pathlib.Path(__file__).parents[1] / "baselines" / "weights"
+FOLDERS = sorted(p.parent for p in ROOT.glob("*/*/seed_*/config.json"))
+
+
+def test_there_are_some():
+  assert FOLDERS
+
+
+@pytest.mark.parametrize(
+  "folder", FOLDERS, ids=lambda f: "-".join(f.parts[-3:])
+)
+def test_they_follow_the_law_that_they_were_trained_on(folder):
+  assert (folder / weights.FILE).stat().st_size < 1.5 * 2**20
+  told = weights.describe(folder)
+  data = tfds.builder(told["dataset"]).builder_config
+  problem = Problem(
+    dataset=told["dataset"],
+    system=data.system,
+    time_step=data.time_step,
+    num_dims=data.num_dims,
+    statistics=told["statistics"],
+  )
+  plugin = plugins.load_model(told["model"])
+  config = {
+    k: tuple(v) if isinstance(v, list) else v for k, v in told["config"].items()
+  }
+  model = plugin.build(plugin.config(**config), problem)
+  drawn = data.initial(Draw(np.random.default_rng(3), data.num_particles))
+  start = map_arrays(lambda x: tf.constant(x, tf.float32), drawn)
+  times = tf.constant(data.time_step * np.arange(1, 4), tf.float32)
+  true = simulators.ForceSimulator(
+    data.system.force, integrators.INTEGRATORS["yoshida4"], 4
+  ).predict(*start, times)
+
+  def error():
+    found = model.predict(*start, times).state
+    apart = start[2].displacement(true.state.position, found.position)
+    return np.sqrt(np.mean(apart**2))
+
+  untrained = error()
+  assert "steps" in weights.load(folder, model)
+  # Of 20 core-minutes; of noisy data much less is learned.
+  assert error() < (0.5 if data.noise else 0.02) * untrained
