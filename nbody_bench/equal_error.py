@@ -57,7 +57,9 @@ def measure(
       times = truth.time[stride : num_steps + 1 : stride] - truth.time[0]
       clock = timing.Clock(model, truth, times)
       states = rollouts.rollout(
-        clock.predict, few.frame(0), few.particles, few.domain, times
+        clock.predict,
+        *(few.frame(0), few.particles, few.domain, times),
+        rollouts.batch_size(few),
       ).state
       if _error(few, _frames(states, common // stride - 1), common) > target:
         continue

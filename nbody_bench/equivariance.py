@@ -55,6 +55,7 @@ def _predict(predict, data, time):
     predict,
     *(data.frame(0), data.particles, data.domain),
     np.array([time]),
+    rollouts.batch_size(data),
   ).state
   # At time 0, for a transformation is one of space here.
   return data._replace(state=states)

@@ -35,9 +35,6 @@ from nbody_bench import (
 from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
 
-# Roll-outs of models whose cost grows with N^2 fill memory at about this many
-# pairs at a time.
-_PAIRS_AT_ONCE = 100_000
 # In validation as many systems as have together about this many bodies, between
 # a least and a most.
 _VALIDATION_WINDOWS = (25_600, 8, 256)
@@ -345,7 +342,7 @@ def _validator(model, simulator, split: pipelines.Split, context: int, task):
   """
   loss_of = training.loss_function(model)
   data = split.given
-  size = min(_batch_size(data), _count(_VALIDATION_WINDOWS, data))
+  size = min(rollouts.batch_size(data), _count(_VALIDATION_WINDOWS, data))
   sample = pipelines.WindowSampler(
     data,
     training.window_length(model),
@@ -369,7 +366,7 @@ def _validator(model, simulator, split: pipelines.Split, context: int, task):
       few.particles,
       few.domain,
       few.time[1 : horizon + 1] - few.time[0],
-      _batch_size(few),
+      rollouts.batch_size(few),
     )
     name = task.metrics[0] if task.frames else "rollout_rmse"
     metric = evaluation.metric(name)
@@ -395,10 +392,5 @@ def _predict(settings, simulator, truth, task):
     truth.particles,
     truth.domain,
     times,
-    settings.eval_batch_size or _batch_size(truth),
+    settings.eval_batch_size or rollouts.batch_size(truth),
   ).state
-
-
-def _batch_size(data):
-  num_particles = data.state.position.shape[2]
-  return max(1, _PAIRS_AT_ONCE // num_particles**2)

@@ -16,6 +16,17 @@ from nbody_bench.states import Domain, Particles, State, Trajectory, map_arrays
 _AT_FIRST, _AS_IT_GROWS = 0.25, 0.5
 
 
+# Roll-outs of models whose cost grows with N^2 fill memory at about this many
+# pairs at a time.
+_PAIRS_AT_ONCE = 100_000
+
+
+def batch_size(data: Trajectory) -> int:
+  """Returns how many systems of this size are rolled out in one call."""
+  num_particles = data.state.position.shape[2]
+  return max(1, _PAIRS_AT_ONCE // num_particles**2)
+
+
 class Compiled:
   """`predict` of a simulator as one XLA program for each set of shapes.
 
