@@ -4,6 +4,7 @@ What is run of a file is its `TESTING`, a tuple of `Config`s with small widths,
 or its default `Config`.
 """
 
+import functools
 import unittest
 
 import pytest
@@ -71,7 +72,13 @@ def _suite(name, model, config, is_charged):
 
 def _copy(case):
   """Returns a case as a function of its own, which a mark then is of alone."""
-  return lambda self: getattr(SimulatorConformance, case)(self)
+  method = getattr(SimulatorConformance, case)
+
+  @functools.wraps(method)  # pytest collects functions by their names
+  def copied(self):
+    method(self)
+
+  return copied
 
 
 for _name in plugins.names("baselines"):
