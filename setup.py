@@ -48,6 +48,7 @@ setuptools.setup(
     # `dill` is needed and not declared by `tfds.testing`.
     "test": [
       "apache-beam",
+      "ase",  # makes slabs
       "dill",
       "matplotlib",
       "mypy",
@@ -58,6 +59,7 @@ setuptools.setup(
       "setuptools>=64",  # builds the wheel that is tested
       "wheel",
     ],
+    "ase": ["ase"],  # computes datasets/slabs
     "beam": ["apache-beam"],
     "figures": ["matplotlib"],
     "molecules": ["ase", "tblite"],  # computes datasets/molecules

@@ -108,7 +108,7 @@ def _entry(submission, scores, preview):
     "timing": _timing(submission.get("timing")),
     "equivariance": submission.get("equivariance"),
     "diverged": scores["diverged"],
-    "preview": _thin(preview),
+    "preview": _thin(preview) if preview else None,
   }
 
 

@@ -26,7 +26,6 @@ from nbody_bench import (
 )
 from nbody_bench.files import replace_json
 from nbody_bench.metrics import METRIC_VERSION
-from nbody_bench.states import State
 
 # Both sides add the same numbers in the same order; room for another machine's
 # rounding only.
@@ -68,15 +67,15 @@ def rescore(
   scores: list[dict[str, Any]] = []
   preview: dict[str, np.ndarray] = {}
   for entry in content["predictions"]:
-    state = submissions.read_predictions(
+    prediction = submissions.read_predictions(
       submission,
       task,
       entry,
       truth.trajectory_id,
       truth.trajectory.state.position.shape[2:],
     )
-    scores.append(evaluation.score(task, state, truth, problem.system))
-    preview = preview or _preview(state, truth, task)
+    scores.append(evaluation.score(task, prediction, truth, problem.system))
+    preview = preview or _preview(prediction, truth, task)
   floor = evaluation.floor(task, truth, problem.system)
   return {
     "metric_version": METRIC_VERSION,
@@ -216,8 +215,13 @@ def entries(board: pathlib.Path) -> list[tuple[dict, dict, dict]]:
   return found
 
 
-def _preview(state: State, truth, task):
-  """Returns the first trajectory's positions, predicted and true."""
+def _preview(state, truth, task):
+  """Returns the first trajectory's positions, predicted and true.
+
+  Nothing of predictions that are no motion.
+  """
+  if task.kind == "forces":
+    return {}
   steps = slice(1, task.num_steps + 1)
   return {
     "prediction": state.position[0],

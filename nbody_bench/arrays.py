@@ -14,7 +14,9 @@ Array = Any  # `np.ndarray` or `tf.Tensor`, of one kind within a call
 
 _NUMPY = types.SimpleNamespace(
   ceil=np.ceil,
+  eye=np.eye,
   floor=np.floor,
+  inv=np.linalg.inv,
   isinf=np.isinf,
   like=lambda value, array: np.asarray(value, array.dtype),
   ones_like=np.ones_like,
@@ -38,7 +40,9 @@ def namespace(array: Array) -> types.SimpleNamespace:
 
   return types.SimpleNamespace(
     ceil=tf.math.ceil,
+    eye=tf.eye,
     floor=tf.math.floor,
+    inv=tf.linalg.inv,
     isinf=tf.math.is_inf,
     like=lambda value, array: tf.constant(value, array.dtype),
     ones_like=tf.ones_like,

@@ -49,13 +49,15 @@ class Room:
       `simulators.unroll`.
     done: output times that were finished, set by `simulators.unroll` where the
       rest can follow from the last of them; None where it cannot.
+    measures: whether needs are all that is asked for, as by `measure`.
   """
 
-  def __init__(self, sizes: Mapping[str, int], first=0):
+  def __init__(self, sizes: Mapping[str, int], first=0, measures=False):
     if len(sizes) > _MAX_NAMES:
       raise ValueError(f"{len(sizes)} sizes in one program: {sorted(sizes)}")
     self.sizes = dict(sizes)
     self.first = first
+    self.measures = measures
     self.done: tf.Tensor | None = None
     self.names = sorted(sizes)
     self.needs = tf.zeros([_MAX_NAMES], tf.int32)
@@ -91,7 +93,7 @@ class Room:
   @contextlib.contextmanager
   def inside_loop(self) -> Iterator["Room"]:
     """The room of a loop's body: `needs` start at 0 and are to be carried."""
-    inner = Room({})
+    inner = Room({}, measures=self.measures)
     inner.sizes, inner.names = self.sizes, self.names
     with within(inner):
       yield inner
@@ -175,12 +177,29 @@ def attempt(name: str, first: int, most: int, function):
   return result
 
 
-def repeat(count: int, function, carry):
+def repeat(count: int, function, carry, condition=None):
   """Returns `function` applied `count` times to `carry`, in one loop.
 
-  A `tf.while_loop` of your own could not pass on what its body needs.
+  A `tf.while_loop` of your own could not pass on what its body needs. Where
+  nothing but the needs is asked for, once is enough.
+
+  Args:
+    count: of times.
+    function: maps a carry, a structure of tensors, to the next one.
+    carry: the first one.
+    condition: maps a carry to a boolean scalar, whether to go on; default
+      always. With one the loop also ends where the program turns out too small,
+      for its results are thrown away.
   """
   room = current()
+  if room.measures:
+    count = min(count, 1)
+
+  def goes_on(i, carry, needs):
+    more = i < count
+    if condition is not None:
+      more &= condition(carry) & ~room.exceeded_by(needs)
+    return more
 
   def body(i, carry, needs):
     with room.inside_loop() as inner:
@@ -188,18 +207,18 @@ def repeat(count: int, function, carry):
     return i + 1, carry, tf.maximum(needs, inner.needs)
 
   _, carry, needs = tf.while_loop(
-    lambda i, *_: i < count,
-    body,
-    (0, carry, room.needs),
-    maximum_iterations=count,
+    goes_on, body, (0, carry, room.needs), maximum_iterations=count
   )
   room.needs = needs
   return carry
 
 
 def measure(function, *args) -> dict[str, int]:
-  """Returns what `function(*args)`, called eagerly, needs."""
-  with within(Room({})) as room:
+  """Returns what `function(*args)`, called eagerly, needs.
+
+  Loops of `repeat` in it are gone through once.
+  """
+  with within(Room({}, measures=True)) as room:
     function(*args)
   return needed(room.names, room.needs)
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nbody_bench import plugins
+from nbody_bench import plugins, predictions
 from nbody_bench.metrics import Metric
 from nbody_bench.pipelines import Split
-from nbody_bench.states import State, Trajectory
 from nbody_bench.systems import System
 from nbody_bench.tasks import Task
 
@@ -21,41 +20,25 @@ def metric(name: str) -> Metric:
   return plugins.load("metrics", name).METRIC
 
 
-def first_non_finite(prediction: State) -> np.ndarray:
-  """Returns the first frame with a NaN or infinity, -1 if none, `[B]`."""
-  finite = np.isfinite(prediction.position) & np.isfinite(prediction.velocity)
-  broken = ~finite.all((2, 3))
-  return np.where(broken.any(1), broken.argmax(1), -1)
-
-
 def score(
-  task: Task, prediction: State, truth: Split, system: System
+  task: Task, prediction: Any, truth: Split, system: System
 ) -> dict[str, Any]:
   """Returns all scores of one roll-out.
 
   Args:
     task: names metrics and steps.
-    prediction: `[B, task.num_steps, N, D]`, steps 1 onward. From its first
-      non-finite state on a trajectory counts as diverged.
+    prediction: of the task's kind (see `predictions`), arrays
+      `[B, task.num_steps, ...]`, steps 1 onward. From its first non-finite
+      frame on a trajectory counts as diverged.
     truth: the task's trajectories, frame 0 included.
     system: the true law.
 
   Returns:
     `{"metrics": {name: Metric.summary}, "diverged": number of trajectories}`.
   """
-  diverged_at = first_non_finite(prediction)
-  lost = (diverged_at[:, None] >= 0) & (
-    np.arange(task.num_steps) >= diverged_at[:, None]
-  )
-  aligned = truth.trajectory.frames(0, task.num_steps + 1)
-
-  def complete(predicted, true):
-    predicted = np.where(lost[..., None, None], np.nan, predicted)
-    return np.concatenate([true[:, :1], predicted.astype(np.float64)], 1)
-
-  whole = aligned._replace(
-    state=State(*map(complete, prediction, aligned.state))
-  )
+  kind = predictions.KINDS[task.kind]
+  aligned = kind.aligned(truth.trajectory, task.num_steps)
+  whole = kind.whole(prediction, aligned)
   return {
     "metrics": {
       name: metric(name).summary(
@@ -63,7 +46,7 @@ def score(
       )
       for name in task.metrics
     },
-    "diverged": int(np.sum(diverged_at >= 0)),
+    "diverged": int(np.sum(kind.first_non_finite(prediction) >= 0)),
   }
 
 
@@ -74,7 +57,8 @@ def floor(task: Task, truth: Split, system: System) -> dict[str, Any]:
   """
   if not system.is_known:
     return {}
-  aligned: Trajectory = truth.trajectory.frames(0, task.num_steps + 1)
+  kind = predictions.KINDS[task.kind]
+  aligned = kind.aligned(truth.trajectory, task.num_steps)
   label_error = truth.label_error[:, : task.num_steps + 1]
   return {
     name: metric(name).summary(

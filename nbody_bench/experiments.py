@@ -165,7 +165,7 @@ class Experiment:
 
 def is_score(name: str) -> bool:
   """Returns whether a number in a run's log is the error of a prediction."""
-  return name.startswith(("rollout_rmse", "final_mse"))
+  return name.startswith(("rollout_rmse", "final_mse", "force_mae"))
 
 
 def names(folder: pathlib.Path) -> list[str]:

@@ -22,9 +22,11 @@ from nbody_bench import (
   evaluation,
   pipelines,
   plugins,
+  predictions,
   preparation,
   rollouts,
-  simulators,
+  rotation_instability,
+  structure_timing,
   submissions,
   tables,
   tasks,
@@ -62,6 +64,8 @@ class Settings:
     timing: a key of `timing.PROTOCOLS`, or "none".
     metrics: for `scores.json`, beside those of the task.
     eval_batch_size: systems in one roll-out call; 0 to choose by N.
+    instability_samples: structures and rotations that the rotation instability
+      of forces is measured with.
     version: of the submission.
     schedule: when training reports and saves.
 
@@ -84,6 +88,7 @@ class Settings:
   timing: str
   metrics: tuple[str, ...]
   eval_batch_size: int
+  instability_samples: tuple[int, int]
   version: str
   schedule: training.Schedule
 
@@ -108,6 +113,12 @@ class Settings:
       raise ValueError(
         "--train_steps=0 rolls out weights that are there; say where by "
         "--start_from"
+      )
+    if len(self.instability_samples) != 2 or min(self.instability_samples) < 1:
+      given = ",".join(map(str, self.instability_samples))
+      raise ValueError(
+        f"--instability_samples={given}: give a number of structures and one "
+        "of rotations, both positive, such as 1000,100"
       )
     if min(self.seeds) < 0 or self.eval_batch_size < 0:
       raise ValueError("--seeds and --eval_batch_size must not be negative")
@@ -138,7 +149,10 @@ def _run(settings):
     settings.dataset, task.split, settings.data_dir, task.num_trajectories
   )
   truth = task.cut(truth).after(problem.num_context_frames)
-  scores, trained, clock, symmetry = [], [], None, None
+  kind = predictions.KINDS[task.kind]
+  scores: list[dict[str, Any]] = []
+  trained: list[dict[str, Any]] = []
+  clock = symmetry = on_structures = None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
     told = problem
@@ -149,14 +163,15 @@ def _run(settings):
     replace_json(directory / "config.json", _describe(settings, seed, told))
     tf.keras.utils.set_random_seed(seed)
     model = plugin.build(settings.config, told)
-    simulator = simulators.as_simulator(model)
+    predictor = kind.predictor(model)
     trained.append(_train(settings, problem, task, model, seed, directory))
-    prediction = _predict(settings, simulator, truth.given, task)
+    prediction = _predict(settings, predictor, truth.given, task)
     path = settings.output_dir / "submission"
     submissions.write_predictions(
       path / submissions.prediction_file(task, seed),
       truth.trajectory_id,
       prediction,
+      task.kind,
     )
     score = evaluation.score(task, prediction, truth, problem.system)
     more = dataclasses.replace(task, metrics=settings.metrics)
@@ -170,13 +185,26 @@ def _run(settings):
       },
     )
     scores.append(score)
-    if settings.timing != "none" and not clock:
-      clock = _time(settings, simulator, problem, truth, prediction)
+    if settings.timing == "none" or clock or on_structures:
+      continue
+    if task.kind == "motion":
+      clock = _time(settings, predictor, problem, truth, prediction)
       symmetry = equivariance.measure(
-        rollouts.compiled(simulator),
+        rollouts.compiled(predictor),
         truth.given,
         truth.trajectory.time[1] - truth.trajectory.time[0],
       )
+    else:
+      on_structures = structure_timing.measure(
+        rollouts.compiled(predictor),
+        truth.given,
+        settings.evalrollouts.batch_size or _batch_size(truth.given),
+      )
+    if task.kind == "forces":
+      instability = rotation_instability.measure(
+        model, truth.given, *settings.instability_samples
+      )
+      symmetry = {"rotation_instability": instability}
   claims = evaluation.over_seeds(scores)
   submission = submissions.write(
     settings.output_dir / "submission",
@@ -192,6 +220,7 @@ def _run(settings):
       "recipe": dataclasses.asdict(settings.recipe),
     },
     timing=clock,
+    structure_timing=on_structures,
     equivariance=symmetry,
     seeds=settings.seeds,
     claims=claims,
@@ -200,7 +229,10 @@ def _run(settings):
   print(tables.scores(task.id, {plugin.key: claims}, floor))
   if clock:
     print(tables.clock(clock))
+  if symmetry:
     print(tables.symmetry(symmetry))
+  if on_structures:
+    print(tables.structures(on_structures))
   print(f"submission: {submission.directory}")
   return submission
 
@@ -275,11 +307,12 @@ def _describe(settings, seed, problem):
 
 def _train(settings, problem, task, model, seed, directory):
   """Trains what has variables; returns facts for the submission."""
-  simulator = simulators.as_simulator(model)
+  kind = "motion" if task.kind == "motion" else "forces"
+  predictor = predictions.KINDS[kind].predictor(model)
   validation = pipelines.load(settings.dataset, "validation", settings.data_dir)
   validation = task.cut(validation)
   context = problem.num_context_frames
-  _build(simulator, validation.after(context).given)
+  _build(predictor, predictions.KINDS[kind], validation.after(context).given)
   variables = getattr(model, "trainable_variables", ())
   facts = {
     "num_parameters": int(sum(np.prod(v.shape) for v in variables)),
@@ -309,7 +342,7 @@ def _train(settings, problem, task, model, seed, directory):
     model,
     settings.recipe,
     task.cut(train_data).given,
-    _validator(model, simulator, validation, context, task),
+    _validator(model, predictor, kind, validation, context, task),
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
@@ -322,19 +355,19 @@ def _train(settings, problem, task, model, seed, directory):
   return facts
 
 
-def _build(simulator, data):
-  """Calls a simulator once, for its variables are made then."""
+def _build(predictor, kind, data):
+  """Calls a model once, for its variables are made then."""
   start = data.select(slice(0, 1))
   rollouts.rollout(
-    simulator.predict,
+    predictor.predict,
     start.frame(0),
     start.particles,
     start.domain,
-    start.time[1:2] - start.time[0],
+    kind.times(data, 1),
   )
 
 
-def _validator(model, simulator, split: pipelines.Split, context: int, task):
+def _validator(model, predictor, kind, split, context, task):
   """Returns the function that `training.train` validates with.
 
   Loss on a fixed draw of windows, and the error of a few predictions: roll-out
@@ -354,10 +387,16 @@ def _validator(model, simulator, split: pipelines.Split, context: int, task):
     sample(tf.constant(i, tf.int64))
     for i in range(_count(_VALIDATION_WINDOWS, data) // size)
   ]
-  predict = rollouts.compiled(simulator)
+  predict = rollouts.compiled(predictor)
   few = split.after(context).given
   few = few.select(slice(0, _count(_VALIDATION_ROLLOUTS, few)))
-  horizon = min(20, len(few.time) - 1)
+  how = predictions.KINDS[kind]
+  horizon = 1 if kind == "forces" else min(20, len(few.time) - 1)
+  aligned = how.aligned(few, horizon)
+  if kind == "forces":
+    name = tasks.FORCE_METRICS[0]
+  else:
+    name = task.metrics[0] if task.frames else "rollout_rmse"
 
   def validate():
     states = rollouts.rollout(
@@ -365,12 +404,11 @@ def _validator(model, simulator, split: pipelines.Split, context: int, task):
       few.frame(0),
       few.particles,
       few.domain,
-      few.time[1 : horizon + 1] - few.time[0],
+      how.times(few, horizon),
       rollouts.batch_size(few),
-    )
-    name = task.metrics[0] if task.frames else "rollout_rmse"
+    ).state
     metric = evaluation.metric(name)
-    values = metric.values(states, few.frames(1, horizon + 1), None)
+    values = metric.values(how.whole(states, aligned), aligned, None)[:, 1:]
     return {
       "loss": float(np.mean([loss_of(w).numpy() for w in windows])),
       f"{name}_{horizon}": metric.reduce(values),
@@ -384,13 +422,12 @@ def _count(bodies_least_most, data):
   return min(most, max(least, bodies // data.state.position.shape[2]))
 
 
-def _predict(settings, simulator, truth, task):
-  times = truth.time[1 : task.num_steps + 1] - truth.time[0]
+def _predict(settings, predictor, truth, task):
   return rollouts.rollout(
-    rollouts.compiled(simulator),
+    rollouts.compiled(predictor),
     truth.frame(0),
     truth.particles,
     truth.domain,
-    times,
+    predictions.KINDS[task.kind].times(truth, task.num_steps),
     settings.eval_batch_size or rollouts.batch_size(truth),
   ).state

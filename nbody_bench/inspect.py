@@ -161,7 +161,9 @@ def measured(builder: Any) -> Iterator[str]:
 
   metadata = builder.info.metadata
   found = {k: _drifts(builder, k) for k in builder.info.splits}
-  names = {k: k.replace("_", " ") for k in _CONSERVED}
+  # Structures do not move.
+  conserved = () if metadata.get("static") else _CONSERVED
+  names = {k: k.replace("_", " ") for k in conserved}
   names["last_error"] = "label error, last frame"
   names["label_error"] = "label error, worst frame"
   rows = [["", "median", "95 %", "largest", "bound"]]

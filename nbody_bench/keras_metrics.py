@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nbody_bench import evaluation
+from nbody_bench import evaluation, predictions
 from nbody_bench.states import State, Trajectory, map_arrays
 from nbody_bench.systems import System
 
@@ -111,7 +111,7 @@ def _float64(x):
 
 def _with_start(prediction, truth):
   """Returns `[B, P + 1, N, D]`, NaN from the first non-finite state on."""
-  first = evaluation.first_non_finite(prediction)[:, None]
+  first = predictions.KINDS["motion"].first_non_finite(prediction)[:, None]
   num_steps = prediction.position.shape[1]
   lost = (first >= 0) & (np.arange(num_steps) >= first)
 

@@ -8,7 +8,6 @@ of longer recordings, and have the features of every other data set.
 
 import abc
 import dataclasses
-import inspect
 import pathlib
 import zipfile
 import zlib
@@ -17,9 +16,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
-from nbody_bench import generation, record_files, statistics
+from nbody_bench import external, generation, statistics
 from nbody_bench.dataset_builder import Size
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
@@ -115,25 +113,16 @@ class ObservedConfig(tfds.core.BuilderConfig):
 
 
 class ObservedDatasetBuilder(
-  tfds.core.GeneratorBasedBuilder,
+  external.ExternalDatasetBuilder,
   skip_registration=True,  # type: ignore[call-arg]
 ):
   """Base class: a subclass lists its configurations and defines `windows`.
 
   Attributes:
     BUILDER_CONFIGS: a list of `ObservedConfig`; the first is the default.
-    num_workers: not used; what `preparation.prepare` sets.
   """
 
   BUILDER_CONFIGS: ClassVar[list[Any]]
-  num_workers: int | None = None
-  # Of this call of `download_and_prepare`.
-  _manual_dir: pathlib.Path | None = None
-
-  def __init_subclass__(cls, **kwargs):
-    super().__init_subclass__(**kwargs)
-    # See `dataset_builder.NBodyDatasetBuilder`.
-    cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
   @abc.abstractmethod
   def windows(
@@ -148,70 +137,18 @@ class ObservedDatasetBuilder(
       dl_manager: for `find`.
     """
 
-  def find(
-    self, dl_manager: tfds.download.DownloadManager, *names: str
-  ) -> pathlib.Path:
-    """Returns the path of the first of these files that TFDS's manual_dir has.
-
-    There or in a folder below.
-
-    Raises:
-      ValueError: if there is none, saying which, where it was looked for, where
-        it comes from and how to go on.
-    """
-    folder = self._manual_dir
-    try:
-      folder = pathlib.Path(dl_manager.manual_dir)
-    except AssertionError:  # it is not there, or empty
-      found = []
-    else:
-      found = [p for name in names for p in sorted(folder.rglob(name))]
-    if not found:
-      where = " ".join(self.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-      dataset = f"{self.name}/{self.builder_config.name}"
-      raise ValueError(
-        f"{dataset} is made from {' or '.join(names)}, which is not in "
-        f"{folder}: {where} Then run python -m nbody_bench.prepare "
-        f"--dataset={dataset} --manual_dir=FOLDER"
-      )
-    return found[0]
-
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     num_dims = config.num_dims
-    features = {
-      "trajectory_id": np.int64,
-      "time": _floats(None),
-      "position": _floats(None, None, num_dims),
-      "velocity": _floats(None, None, num_dims),
-      "box": _floats(num_dims),
-      "energy": _floats(None),
-      "momentum": _floats(None, num_dims),
-      "label_error": _floats(None),
-      "mass": _floats(None),
-    }
+    features = external.motion_features(num_dims)
     if config.has_bonds:
-      features["bonds"] = tfds.features.Tensor(shape=(None, 2), dtype=np.int64)
+      features["bonds"] = external.integers(None, 2)
     if config.has_species:
-      features["species"] = tfds.features.Tensor(shape=(None,), dtype=np.int64)
+      features["species"] = external.integers(None)
     if config.has_forces:
-      features["potential_energy"] = _floats(None)
-      features["force"] = _floats(None, None, num_dims)
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(features),
-      # Trajectory k of a split stays in place k: tasks name "the first n".
-      disable_shuffling=True,
-      metadata=tfds.core.MetadataDict(config.metadata()),
-    )
-
-  def _download_and_prepare(self, dl_manager, download_config):
-    self._manual_dir = pathlib.Path(
-      download_config.manual_dir or dl_manager.download_dir / "manual"
-    )
-    super()._download_and_prepare(dl_manager, download_config)
-
-  def _example_writer(self):
-    return record_files.CanonicalWriter(self.info.file_format)
+      features["potential_energy"] = external.floats(None)
+      features["force"] = external.floats(None, None, num_dims)
+    return self.info_of(features, config.metadata())
 
   def _split_generators(self, dl_manager):
     config = self.builder_config
@@ -222,7 +159,7 @@ class ObservedDatasetBuilder(
       shape = (*size, config.num_particles, config.num_dims)
       if parts[split].position.shape != shape:
         raise ValueError(
-          f"{self.name}/{config.name} {split} has positions of shape "
+          f"{self.full_config} {split} has positions of shape "
           f"{list(parts[split].position.shape)}, and the configuration states "
           f"{list(shape)}: there is less data than it takes"
         )
@@ -353,10 +290,3 @@ def read_npz(
       f"{path} is not the file it should be: {e}; get it anew"
     ) from None
   return arrays
-
-
-def _floats(*shape):
-  # As bytes: a float feature of a TFRecord would be rounded to float32.
-  return tfds.features.Tensor(
-    shape=shape, dtype=np.float64, encoding=tfds.features.Encoding.BYTES
-  )

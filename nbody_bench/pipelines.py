@@ -70,14 +70,9 @@ class Split(NamedTuple):
   def at(self, frames: tuple[int, ...]) -> "Split":
     """Returns the split with these frames alone."""
     index = list(frames)
-    trajectory = self.trajectory
-    state, clean = map_arrays(
-      lambda x: x[:, index], (trajectory.state, trajectory.clean)
-    )
+    trajectory = self.trajectory.each_frame(lambda x: x[:, index])
     return self._replace(
-      trajectory=trajectory._replace(
-        time=trajectory.time[index], state=state, clean=clean
-      ),
+      trajectory=trajectory._replace(time=trajectory.time[index]),
       label_error=self.label_error[:, index],
     )
 
@@ -92,6 +87,8 @@ def load(
   dataset: str, split: str, data_dir: str | None, count: int | None = None
 ) -> Split:
   """Reads the first `count` trajectories of a split into memory.
+
+  Where they differ in N, smaller ones are padded, and the mask says so.
 
   Args:
     dataset: `name/config`, prepared.
@@ -112,19 +109,28 @@ def load(
   )
   examples.sort(key=lambda e: e["trajectory_id"])
 
+  num_particles = [e["mass"].shape[0] for e in examples]
+  examples = [_padded(e, max(num_particles)) for e in examples]
+
   def stack(name):
     return (
       np.stack([e[name] for e in examples]) if name in examples[0] else None
     )
 
+  mask = None
+  if len(set(num_particles)) > 1:
+    places = np.arange(max(num_particles))
+    mask = (places < np.array(num_particles)[:, None]).astype(np.float64)
   trajectory = Trajectory(
     examples[0]["time"],
     State(stack("position"), stack("velocity")),
-    Particles(**{f: stack(f) for f in Particles._fields}),
-    Domain(stack("box")),
+    Particles(**{f: stack(f) for f in Particles._fields})._replace(mask=mask),
+    Domain(stack("box"), stack("cell")),
     State(stack("clean_position"), stack("clean_velocity"))
     if "clean_position" in examples[0]
     else None,
+    stack("force"),
+    stack("potential_energy"),
   )
   return Split(
     stack("trajectory_id"),
@@ -132,6 +138,27 @@ def load(
     stack("label_error"),
     tuple(builder.info.metadata["withheld"]),
   )
+
+
+# By the place of N among the axes of an example's arrays.
+_AXES = {
+  0: ("mass", "charge", "stiffness", "species", "tag"),
+  1: ("position", "velocity", "clean_position", "clean_velocity", "force"),
+}
+
+
+def _padded(example, num_particles):
+  """Returns an example with zeros for the particles that it lacks."""
+  more = num_particles - example["mass"].shape[0]
+  if not more:
+    return example
+  result = dict(example)
+  for axis, names in _AXES.items():
+    for name in set(names) & set(example):
+      widths = [(0, 0)] * example[name].ndim
+      widths[axis] = (0, more)
+      result[name] = np.pad(example[name], widths)
+  return result
 
 
 class WindowSampler:
@@ -213,15 +240,13 @@ class WindowSampler:
     at = tf.stack(
       [tf.broadcast_to(sample[:, None], tf.shape(frames)), frames], -1
     )
-    states, clean = map_arrays(
-      lambda x: tf.gather_nd(x, at), (self._data.state, self._data.clean)
-    )
+    window = self._data.each_frame(lambda x: tf.gather_nd(x, at))
     particles, domain = self._constants(sample)
     if self._past:
-      history = State(*(x[:, : self._past + 1] for x in states))
+      history = State(*(x[:, : self._past + 1] for x in window.state))
       particles = particles._replace(history=history)
-    states, clean = map_arrays(lambda x: x[:, self._past :], (states, clean))
-    return Trajectory(self._time, states, particles, domain, clean)
+    window = window.each_frame(lambda x: x[:, self._past :])
+    return window._replace(time=self._time, particles=particles, domain=domain)
 
   def _constants(self, sample):
     return map_arrays(

@@ -17,9 +17,10 @@ class Recipe:
     train_steps: optimiser steps; 0 for weights that are there.
     batch_size: windows in a batch.
     learning_rate: at its highest.
-    schedule: "steps" multiplies it by 0.1 at `boundaries`; "cosine" lets it
+    schedule: "steps" multiplies it by `decay` at `boundaries`; "cosine" lets it
       fall to zero over `train_steps`; "constant" leaves it.
     boundaries: of the schedule "steps".
+    decay: likewise.
     warmup_steps: over which it rises linearly from zero.
     min_learning_rate: a floor, except in the warm-up.
     clip_norm: largest global norm of a gradient; 0 leaves gradients alone.
@@ -33,6 +34,7 @@ class Recipe:
   learning_rate: float = 3e-4
   schedule: Literal["steps", "cosine", "constant"] = "steps"
   boundaries: tuple[int, ...] = (200_000, 400_000)
+  decay: float = 0.1
   warmup_steps: int = 0
   min_learning_rate: float = 1e-7
   clip_norm: float = 0.0
@@ -40,7 +42,7 @@ class Recipe:
   compile: Literal["auto", "always", "never"] = "auto"
 
   def __post_init__(self):
-    for name in ("batch_size", "learning_rate"):
+    for name in ("batch_size", "learning_rate", "decay"):
       if not getattr(self, name) > 0:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be > 0")
     for name in (
@@ -60,7 +62,7 @@ class Recipe:
       return self.learning_rate * (step + 1) / self.warmup_steps
     rate = self.learning_rate
     if self.schedule == "steps":
-      rate *= 0.1 ** sum(step >= b for b in self.boundaries)
+      rate *= self.decay ** sum(step >= b for b in self.boundaries)
     elif self.schedule == "cosine":
       rate *= 0.5 * (1 + math.cos(math.pi * step / self.train_steps))
     return max(rate, self.min_learning_rate)

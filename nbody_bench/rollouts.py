@@ -60,9 +60,9 @@ class Compiled:
       result, needs, done = self.program(sizes)(*inputs, tf.constant(first))
       states, done = result.state, int(done)
       if frames is not None:
-        earlier = (tf.range(len(times)) < first)[:, None, None]
-        pick = functools.partial(tf.where, earlier)
-        states = State(*map(pick, frames, states))
+        earlier = tf.range(len(times)) < first
+        pick = functools.partial(_where_frame, earlier)
+        states = type(states)(*map(pick, frames, states))
       if done == len(times):
         return result._replace(state=states)
       needs = capacity.needed(sorted(sizes), needs)
@@ -111,6 +111,11 @@ class Compiled:
     return sum(
       p.experimental_get_tracing_count() for p in self._programs.values()
     )
+
+
+def _where_frame(chosen, one, other):
+  shape = [1, -1, *[1] * (one.shape.rank - 2)]
+  return tf.where(tf.reshape(chosen, shape), one, other)
 
 
 def compiled(simulator: Simulator):
@@ -164,7 +169,8 @@ def rollout(
     np.concatenate([np.asarray(x) for x in parts])[:total]
     for parts in zip(*outputs, strict=True)
   )
-  return Trajectory(np.asarray(times), State(*states), particles, domain)
+  frames = type(outputs[0])(*states)
+  return Trajectory(np.asarray(times), frames, particles, domain)
 
 
 def _tensor(x):

@@ -90,6 +90,13 @@ def define(values, argv):
   flags.DEFINE_integer(
     "eval_batch_size", 0, "systems in a roll-out call; 0: by N", **options
   )
+  flags.DEFINE_list(
+    "instability_samples",
+    ["20", "10"],
+    "structures and rotations to measure the rotation instability of forces "
+    "with; published 1000,100",
+    **options,
+  )
   flags.DEFINE_string("version", "1", "of the submission", **options)
   model = _value_of("model", argv)
   if model:
@@ -153,6 +160,9 @@ def run(values, rest):
       timing=values.timing,
       metrics=tuple(values.metrics),
       eval_batch_size=values.eval_batch_size,
+      instability_samples=command_line.integers(
+        "--instability_samples", values.instability_samples
+      ),
       version=values.version,
       schedule=training.Schedule(
         validate_every=values.validate_every,

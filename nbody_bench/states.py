@@ -28,6 +28,18 @@ class State(NamedTuple):
   velocity: Array
 
 
+class Forces(NamedTuple):
+  """What a force model predicts.
+
+  Attributes:
+    force: `[B, N, D]`, or by frames `[B, P, N, D]`.
+    potential_energy: `[B]` or `[B, P]`; NaN of a model that knows none.
+  """
+
+  force: Array
+  potential_energy: Array
+
+
 class Particles(NamedTuple):
   """What stays constant along a trajectory.
 
@@ -36,7 +48,7 @@ class Particles(NamedTuple):
     charge: `[B, N]`, or None where the law has no charges.
     stiffness: `[B, N]`, or None where the law has no springs.
     species: `[B, N]` integers such as atomic numbers, or None.
-    tag: `[B, N]` integers such as fixed / free, or None.
+    tag: `[B, N]`: `FIXED`, `SURFACE` or `ADSORBATE`, or None.
     mask: `[B, N]`, 1 for a particle and 0 for padding, or None if all are real.
     bonds: `[B, E, 2]` integer pairs of particles, or None.
     coupling: `[B]`, of each system, or None where the law's own holds.
@@ -58,6 +70,8 @@ class Particles(NamedTuple):
   history: State | None = None
 
 
+# Values of `Particles.tag`.
+FIXED, SURFACE, ADSORBATE = 0, 1, 2
 # The fields of `Particles` that are one number for each system.
 OF_SYSTEM = ("coupling", "softening")
 
@@ -69,9 +83,13 @@ class Domain(NamedTuple):
 
   Attributes:
     box: `[B, D]` sides L; infinite along directions that are open.
+    cell: `[B, D, D]`, the sides as vectors, one a row, of a box whose sides are
+      not along the axes; along open directions any that make the rows linearly
+      independent. None where the box is all there is to know.
   """
 
   box: Array
+  cell: Array | None = None
 
   def check(self) -> None:
     """Raises ValueError if a side is no length.
@@ -90,7 +108,8 @@ class Domain(NamedTuple):
     """Returns `target - origin` by the shortest way, `[B, ..., D]`.
 
     Minimum image per coordinate, in `(-L/2, L/2]`: half the box stays, minus
-    half the box becomes plus half the box.
+    half the box becomes plus half the box. With a cell, per coordinate along
+    its sides, which in a very oblique one is not always the shortest.
 
     >>> domain = Domain(box=np.array([[4.0, np.inf]]))
     >>> domain.displacement(np.array([[[-1.5, 0.0]]]), np.array([[[1.5, 9.0]]]))
@@ -104,7 +123,18 @@ class Domain(NamedTuple):
     xp = arrays.namespace(position)
     return self._shift(position, lambda d: xp.floor(d + 0.5))
 
+  def lattice(self) -> Array:
+    """Returns the sides as vectors, one a row, `[B, D, D]`; 1 where open."""
+    if self.cell is not None:
+      return self.cell
+    xp = arrays.namespace(self.box)
+    side = xp.where(xp.isinf(self.box), xp.ones_like(self.box), self.box)
+    num_dims = self.box.shape[-1]
+    return side[..., None] * xp.eye(num_dims, dtype=self.box.dtype)
+
   def _shift(self, vector, num_boxes):
+    if self.cell is not None:
+      return self._shift_cell(vector, num_boxes)
     xp = arrays.namespace(vector)
     rank_gap = len(vector.shape) - len(self.box.shape)
     shape = (self.box.shape[0], *[1] * rank_gap, self.box.shape[-1])
@@ -114,6 +144,19 @@ class Domain(NamedTuple):
     side = xp.where(periodic, box, xp.ones_like(box))
     shift = side * num_boxes(vector / side)
     return vector - xp.where(periodic, shift, xp.zeros_like(vector))
+
+  def _shift_cell(self, vector, num_boxes):
+    xp = arrays.namespace(vector)
+    num_dims = self.box.shape[-1]
+    flat = xp.reshape(vector, (self.box.shape[0], -1, num_dims))
+
+    def times(rows, matrix):
+      # Not by `@`, which on some devices rounds to ten bits.
+      return xp.sum(rows[..., None] * matrix[:, None], -2)
+
+    count = num_boxes(times(flat, xp.inv(self.cell)))
+    count = xp.where(xp.isinf(self.box)[:, None], xp.zeros_like(count), count)
+    return vector - xp.reshape(times(count, self.cell), vector.shape)
 
 
 class Trajectory(NamedTuple):
@@ -125,6 +168,8 @@ class Trajectory(NamedTuple):
     particles: `[B, N]`.
     domain: box `[B, D]`.
     clean: the state before noise, in training data that have noise, else None.
+    force: `[B, T, N, D]`, where the data tell it, else None.
+    potential_energy: `[B, T]`, likewise.
   """
 
   time: Array
@@ -132,12 +177,23 @@ class Trajectory(NamedTuple):
   particles: Particles
   domain: Domain
   clean: State | None = None
+  force: Array | None = None
+  potential_energy: Array | None = None
 
   def frames(self, start: int | None = None, stop: int | None = None):
     """Returns the trajectory cut to frames `start` to `stop` (exclusive)."""
     cut = slice(start, stop)
-    state, clean = map_arrays(lambda x: x[:, cut], (self.state, self.clean))
-    return self._replace(time=self.time[cut], state=state, clean=clean)
+    return self.each_frame(lambda x: x[:, cut])._replace(time=self.time[cut])
+
+  def each_frame(self, function):
+    """Returns the trajectory with every array `[B, T, ...]` changed.
+
+    Times are left to the caller.
+    """
+    changed = {k: getattr(self, k) for k in _BY_FRAME}
+    return self._replace(
+      **{k: map_arrays(function, x) for k, x in changed.items()}
+    )
 
   def frame(self, index: int) -> State:
     """Returns the state of one frame, `[B, N, D]`."""
@@ -170,6 +226,10 @@ class Trajectory(NamedTuple):
       map_arrays(repeat, self.domain),
     )
     return values.reshape(batch, num_frames, *values.shape[1:])
+
+
+# The fields of `Trajectory` beside the time that have an entry a frame.
+_BY_FRAME = ("state", "clean", "force", "potential_energy")
 
 
 def map_arrays(function, structure):

@@ -87,7 +87,9 @@ def truth(examples: Examples) -> GroundTruth:
     examples["time"][0],
     State(examples["position"], examples["velocity"]),
     Particles(**{f: examples[f] for f in known}),
-    Domain(examples["box"]),
+    Domain(examples["box"], examples.get("cell")),
+    force=examples.get("force"),
+    potential_energy=examples.get("potential_energy"),
   )
   return GroundTruth(
     trajectory,

@@ -5,8 +5,9 @@
       predictions/<file>.npz      one roll-out for each seed
 
 The arrays of a `.npz` are `trajectory_id` int64 `[B]`, `step` int32 `[P]`,
-`position` and `velocity` float32 `[B, P, N, D]` with every step of the task,
-and `diverged_at` int32 `[B]`, the first step index that is not finite or -1.
+those of the task's kind (see `predictions`) in float32, such as `position` and
+`velocity` `[B, P, N, D]` with every step of the task, and `diverged_at` int32
+`[B]`, the first step index that is not finite or -1.
 Nothing is ever unpickled.
 """
 
@@ -26,20 +27,18 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from nbody_bench import evaluation
+from nbody_bench import predictions
 from nbody_bench.cards import ModelCard
 from nbody_bench.files import replace_bytes, replace_json, sha256
 from nbody_bench.metrics import METRIC_VERSION
-from nbody_bench.states import State
 from nbody_bench.tasks import Task
 
 _DTYPES = {
   "trajectory_id": np.dtype(np.int64),
   "step": np.dtype(np.int32),
-  "position": np.dtype(np.float32),
-  "velocity": np.dtype(np.float32),
   "diverged_at": np.dtype(np.int32),
 }
+_PREDICTED = np.dtype(np.float32)
 _MAX_JSON_BYTES = 2**20
 _MAX_FILE_BYTES = 2**27  # tasks keep files below half of this
 
@@ -68,18 +67,26 @@ class Submission:
 
 
 def write_predictions(
-  path: pathlib.Path, trajectory_id: np.ndarray, prediction: State
+  path: pathlib.Path, trajectory_id: np.ndarray, prediction: Any, kind: str
 ) -> None:
-  """Writes one roll-out `[B, P, N, D]`, steps 1..P, whole or not at all."""
+  """Writes one prediction, arrays `[B, P, ...]` of steps 1..P, whole or not.
+
+  Args:
+    path: of the file.
+    trajectory_id: `[B]`.
+    prediction: the arrays, a named tuple.
+    kind: a key of `predictions.KINDS`.
+  """
   buffer = io.BytesIO()
-  num_steps = prediction.position.shape[1]
+  num_steps = prediction[0].shape[1]
   np.savez(
     buffer,
     trajectory_id=trajectory_id.astype(np.int64),
     step=np.arange(1, num_steps + 1, dtype=np.int32),
-    position=prediction.position.astype(np.float32),
-    velocity=prediction.velocity.astype(np.float32),
-    diverged_at=evaluation.first_non_finite(prediction).astype(np.int32),
+    diverged_at=predictions.KINDS[kind]
+    .first_non_finite(prediction)
+    .astype(np.int32),
+    **{k: x.astype(_PREDICTED) for k, x in prediction._asdict().items()},
   )
   replace_bytes(path, buffer.getvalue())
 
@@ -94,6 +101,7 @@ def write(
   config: Mapping[str, Any],
   training: Mapping[str, Any],
   timing: Mapping[str, Any] | None,
+  structure_timing: Mapping[str, Any] | None,
   equivariance: Mapping[str, float] | None,
   seeds: Sequence[int],
   claims: Mapping[str, Any],
@@ -109,6 +117,7 @@ def write(
     config: the model's settings.
     training: see the schema.
     timing: of `timing.measure`, or None if it was not timed.
+    structure_timing: of `structure_timing.measure`, likewise.
     equivariance: of `equivariance.measure`, or None if it was not measured.
     seeds: of the predictions.
     claims: of `evaluation.over_seeds`.
@@ -116,10 +125,10 @@ def write(
   Raises:
     SubmissionError: if the result breaks the schema.
   """
-  predictions = []
+  files = []
   for seed in seeds:
     path = directory / prediction_file(task, seed)
-    predictions.append(
+    files.append(
       {
         "seed": seed,
         "file": prediction_file(task, seed),
@@ -138,13 +147,15 @@ def write(
     "date": datetime.date.today().isoformat(),
     "config": dict(config),
     "training": dict(training),
-    "predictions": predictions,
+    "predictions": files,
     "claims": {name: claim["at"] for name, claim in claims.items()},
   }
   if equivariance is not None:
     content["equivariance"] = dict(equivariance)
   if timing is not None:
     content["timing"] = dict(timing)
+  if structure_timing is not None:
+    content["structure_timing"] = dict(structure_timing)
   content = json.loads(json.dumps(content))  # tuples become lists
   check_schema(content)
   replace_json(directory / "submission.json", content)
@@ -252,7 +263,7 @@ def read_predictions(
   entry: Mapping[str, Any],
   trajectory_id: np.ndarray,
   particle_shape: tuple[int, int],
-) -> State:
+) -> Any:
   """Reads and checks one roll-out.
 
   Args:
@@ -263,18 +274,19 @@ def read_predictions(
     particle_shape: (N, D) that the task has.
 
   Returns:
-    `[B, P, N, D]`; non-finite from `diverged_at` on.
+    The named tuple of arrays `[B, P, ...]` of the task's kind.
 
   Raises:
     SubmissionError: naming the file, the fault and what is expected.
   """
   name, content = entry["file"], _checked_bytes(submission, entry)
   batch = len(trajectory_id)
+  kind = predictions.KINDS[task.kind]
+  predicted = kind.shapes(batch, task.num_steps, particle_shape)
   shapes = {
     "trajectory_id": (batch,),
     "step": (task.num_steps,),
-    "position": (batch, task.num_steps, *particle_shape),
-    "velocity": (batch, task.num_steps, *particle_shape),
+    **predicted,
     "diverged_at": (batch,),
   }
   arrays = _read_npz(content, name, shapes)
@@ -285,15 +297,15 @@ def read_predictions(
     )
   if not np.array_equal(arrays["step"], np.arange(1, task.num_steps + 1)):
     raise SubmissionError(f"{name}: step is not 1..{task.num_steps}")
-  state = State(arrays["position"], arrays["velocity"])
+  prediction = kind.frames(**{name: arrays[name] for name in predicted})
   if not np.array_equal(
-    arrays["diverged_at"], evaluation.first_non_finite(state)
+    arrays["diverged_at"], kind.first_non_finite(prediction)
   ):
     raise SubmissionError(
       f"{name}: diverged_at is not the index of the first NaN or infinite "
       "step of each trajectory (-1 where there is none)"
     )
-  return state
+  return prediction
 
 
 def check_files(submission: Submission) -> None:
@@ -338,21 +350,22 @@ def _read_npz(content, name, shapes):
       arrays = {}
       for key, shape in shapes.items():
         entry = entries[f"{key}.npy"]
-        expected = int(np.prod(shape)) * _DTYPES[key].itemsize
+        dtype = _DTYPES.get(key, _PREDICTED)
+        expected = int(np.prod(shape)) * dtype.itemsize
         # Before anything is unpacked: a small file may claim to be huge.
         if not 0 <= entry.file_size - expected <= 4096:
           raise SubmissionError(
             f"{name}: {key} unpacks to {entry.file_size} bytes; "
-            f"{_DTYPES[key]} of shape {shape} takes {expected}"
+            f"{dtype} of shape {shape} takes {expected}"
           )
         with archive.open(entry) as file:
           arrays[key] = np.lib.format.read_array(
             io.BytesIO(file.read(entry.file_size)), allow_pickle=False
           )
-        if arrays[key].dtype != _DTYPES[key] or arrays[key].shape != shape:
+        if arrays[key].dtype != dtype or arrays[key].shape != shape:
           raise SubmissionError(
             f"{name}: {key} is {arrays[key].dtype} of shape "
-            f"{arrays[key].shape}; expected {_DTYPES[key]} of shape {shape}"
+            f"{arrays[key].shape}; expected {dtype} of shape {shape}"
           )
   except SubmissionError:
     raise

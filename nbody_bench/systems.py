@@ -1,4 +1,4 @@
-"""Systems: a pair law with its constants, outer fields, what is conserved.
+"""Systems: a law with its constants, outer fields, what is conserved.
 
 For particles i, j at minimum-image distance r with source strengths s (masses,
 charges or stiffnesses) and coupling k,
@@ -8,7 +8,8 @@ charges or stiffnesses) and coupling k,
 
 with f = -2 dphi/d(r^2), so that k < 0 attracts where phi = 1/r. Force and
 energy read the same constants: a softening that enters only one of them would
-make "energy drift" meaningless.
+make "energy drift" meaningless. A many-body law has an energy of its own, k
+times which stands for the sum over pairs.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nbody_bench import arrays
+from nbody_bench import arrays, effective_medium
 from nbody_bench.arrays import Array
 from nbody_bench.bodies import Bodies
 from nbody_bench.states import Domain, Particles, State
@@ -72,20 +73,38 @@ LAWS: dict[str, PairLaw] = {
   ),
 }
 
+
+@dataclasses.dataclass(frozen=True)
+class ManyBodyLaw:
+  """A law that is no sum over pairs, in NumPy alone.
+
+  Attributes:
+    evaluate: `(state, particles, domain) -> (U [B], F [B, N, D])`, padding left
+      out.
+  """
+
+  evaluate: Callable[[State, Particles, Domain], tuple[Array, Array]]
+
+
+MANY_BODY_LAWS: dict[str, ManyBodyLaw] = {
+  "emt": ManyBodyLaw(effective_medium.batch),
+}
+
 SYMMETRIES = ("translation", "boost", "rotation", "reflection")
 
 
 @dataclasses.dataclass(frozen=True)
 class System:
-  """A pair law with constants; a `ForceModel`.
+  """A law with constants; a `ForceModel`.
 
   NumPy arrays are summed by compiled loops in float64, tensors by broadcasting
   in their own type (differentiable, XLA). Where `Particles` carry a `coupling`
-  or `softening` of their own, those hold instead of the fields here.
+  or `softening` of their own, those hold instead of the fields here. A
+  many-body law takes NumPy arrays alone, and no solver.
 
   Attributes:
-    law: a row of `LAWS`; "unknown" where none of them holds, and then there is
-      neither force nor energy nor symmetry to tell of.
+    law: a row of `LAWS` or `MANY_BODY_LAWS`; "unknown" where none of them
+      holds, and then there is neither force nor energy nor symmetry to tell of.
     coupling: k above.
     softening: eps of the law, a length.
     source: the field of `Particles` that is the source strength s.
@@ -113,17 +132,19 @@ class System:
   trap: float = 0.0
 
   def __post_init__(self):
-    if self.law not in LAWS:
-      raise ValueError(f"law {self.law!r} is not one of {sorted(LAWS)}")
+    if self.law not in LAWS and self.law not in MANY_BODY_LAWS:
+      known = sorted({*LAWS, *MANY_BODY_LAWS})
+      raise ValueError(f"law {self.law!r} is not one of {known}")
     if self.source not in Particles._fields:
       raise ValueError(
         f"source {self.source!r} is not one of {Particles._fields}"
       )
-    for name in {"softening", "rest_length"} - {LAWS[self.law].length}:
+    length = "no length" if self.is_many_body else LAWS[self.law].length
+    for name in {"softening", "rest_length"} - {length}:
       if getattr(self, name):
         raise ValueError(
           f"{name} is {getattr(self, name)}, but the law {self.law!r} reads "
-          f"{LAWS[self.law].length} instead"
+          f"{length} instead"
         )
     for name in ("coupling", "softening", "rest_length", "trap"):
       object.__setattr__(self, name, float(getattr(self, name)))
@@ -141,6 +162,11 @@ class System:
       k: list(v) if isinstance(v, tuple) else v
       for k, v in dataclasses.asdict(self).items()
     }
+
+  @property
+  def is_many_body(self) -> bool:
+    """Whether the law is a row of `MANY_BODY_LAWS`."""
+    return self.law in MANY_BODY_LAWS
 
   @property
   def is_known(self) -> bool:
@@ -173,7 +199,16 @@ class System:
   def bodies(
     self, state: State, particles: Particles, domain: Domain
   ) -> Bodies:
-    """Returns NumPy arguments as the compiled loops want them."""
+    """Returns NumPy arguments as the compiled loops want them.
+
+    Raises:
+      ValueError: of a many-body law, which they do not know.
+    """
+    if self.is_many_body:
+      raise ValueError(
+        f"the law {self.law!r} is no pair law, and solvers know only those: "
+        f"{', '.join(LAWS)}"
+      )
     batch, _, num_dims = state.position.shape
     strength = self.source_strength(particles)
     inverse_mass = 1 / safe_mass(particles)[..., 0]
@@ -224,7 +259,9 @@ class System:
   def force(self, state: State, particles: Particles, domain: Domain) -> Array:
     """Returns the force on each particle, `[B, N, D]`."""
     xp = arrays.namespace(state.position)
-    if isinstance(state.position, np.ndarray):
+    if self.is_many_body:
+      _, force = self._many_body(state, particles, domain)
+    elif isinstance(state.position, np.ndarray):
       from nbody_bench import pair_sums
 
       force = pair_sums.forces(self.law, self.bodies(state, particles, domain))
@@ -263,7 +300,9 @@ class System:
   ) -> Array:
     """Returns U `[B]`, each pair once."""
     xp = arrays.namespace(state.position)
-    if isinstance(state.position, np.ndarray):
+    if self.is_many_body:
+      energy, _ = self._many_body(state, particles, domain)
+    elif isinstance(state.position, np.ndarray):
       from nbody_bench import pair_sums
 
       energy = pair_sums.potentials(
@@ -281,6 +320,18 @@ class System:
       along = xp.sum(q * xp.like(self.field, q), -1)
       energy = energy - xp.sum(real * along, -1)
     return energy
+
+  def _many_body(self, state, particles, domain):
+    """Returns U `[B]` and F `[B, N, D]`."""
+    if not isinstance(state.position, np.ndarray):
+      raise ValueError(
+        f"the law {self.law!r} takes NumPy arrays, not tensors: call it from "
+        "outside of TensorFlow's programs, as metrics do"
+      )
+    law = MANY_BODY_LAWS[self.law]
+    energy, force = law.evaluate(state, particles, domain)
+    coupling = np.broadcast_to(self._coupling(particles), energy.shape)
+    return coupling * energy, coupling[:, None, None] * force
 
   def _pairs(self, state, particles, domain):
     import tensorflow as tf

@@ -50,6 +50,14 @@ def clock(timing: Mapping[str, Any]) -> str:
   return "\n".join([text, *(f"TIMING FAULT: {f}" for f in timing["faults"])])
 
 
+def structures(timing: Mapping[str, Any]) -> str:
+  """Returns the time of `structure_timing.measure` in one line."""
+  return (
+    f"{timing['seconds_per_1000_structures']:.3g} s for 1000 structures, "
+    f"{timing['batch']} at a time"
+  )
+
+
 def symmetry(errors: Mapping[str, float]) -> str:
   """Returns the errors of `equivariance.measure` in one line."""
   each = ", ".join(f"{k} {v:.2g}" for k, v in errors.items())

@@ -28,6 +28,9 @@ LONG_METRICS = (
 )
 # Of models that are trained on positions alone, over long steps.
 JUMP_METRICS = ("final_mse", "average_mse")
+# Of forces on a given structure, and of what they lead to.
+FORCE_METRICS = ("force_mae", "efwt")
+RELAXATION_METRICS = ("adwt", "afbt")
 # One file of predictions stays below this, so that it can be sent around.
 _MAX_FILE_BYTES = 64 * 2**20
 
@@ -48,6 +51,7 @@ class Task:
     name: a key of `TASKS`.
     frames: of the split, the first one given and the others predicted; empty
       for all from the first.
+    kind: of prediction, a key of `predictions.KINDS`.
   """
 
   dataset: str
@@ -59,6 +63,7 @@ class Task:
   metrics: tuple[str, ...] = METRICS
   name: str = "rollout"
   frames: tuple[int, ...] = ()
+  kind: str = "motion"
 
   def cut(self, split: Split) -> Split:
     """Returns a split with the frames of the task alone, trained on or judged.
@@ -93,6 +98,22 @@ _KINDS = {
   # start to its end, or the last ones. With P = 1 both are the jump itself.
   "uniform": ("test", JUMP_METRICS),
   "last": ("test", JUMP_METRICS),
+  # Structures and their forces, of the catalysts and adsorbates of training and
+  # of others; and what becomes of structures that follow a model's forces.
+  "forces": ("test", FORCE_METRICS),
+  "forces_unseen_adsorbate": ("test_unseen_adsorbate", FORCE_METRICS),
+  "forces_unseen_catalyst": ("test_unseen_catalyst", FORCE_METRICS),
+  "forces_unseen_both": ("test_unseen_both", FORCE_METRICS),
+  "relaxation": ("relaxation", RELAXATION_METRICS),
+  "relaxation_unseen_adsorbate": (
+    "relaxation_unseen_adsorbate",
+    RELAXATION_METRICS,
+  ),
+  "relaxation_unseen_catalyst": (
+    "relaxation_unseen_catalyst",
+    RELAXATION_METRICS,
+  ),
+  "relaxation_unseen_both": ("relaxation_unseen_both", RELAXATION_METRICS),
 }
 # P where none is asked for; as in Xu et al. (2024).
 _USUAL_FRAMES = 5
@@ -127,6 +148,9 @@ def make(
   facts = info.metadata["splits"][split]
   if name in ("uniform", "last"):
     return _jump(name, dataset, info, max(report_steps or (_USUAL_FRAMES,)))
+  kind = name.partition("_")[0]
+  if kind in ("forces", "relaxation"):
+    return _structures(name, kind, dataset, info, report_steps)
   longest = facts["num_frames"] - info.metadata["num_context_frames"]
   usual = (20, 200) if name != "long" else (max(1, longest // 5), longest)
   steps = tuple(
@@ -156,6 +180,35 @@ def make(
       info.metadata["num_dims"],
       System(**info.metadata["system"]),
     ),
+  )
+
+
+def _structures(name, kind, dataset, info, report_steps):
+  split, metrics = _KINDS[name]
+  if set(report_steps) - {1}:
+    raise ValueError(
+      f"task {name!r} has one step, and --rollout_steps asks for "
+      f"{', '.join(map(str, report_steps))}; leave it out"
+    )
+  if "force_std" not in info.metadata["statistics"]:
+    raise ValueError(
+      f"task {name!r} asks for forces, and {dataset!r} tells no forces; take a "
+      "data set of structures, such as slabs/emt"
+    )
+  system = System(**info.metadata["system"])
+  if not system.is_known:
+    # Only the true forces tell whether a structure is at rest.
+    metrics = tuple(m for m in metrics if m != "afbt")
+  return Task(
+    name=name,
+    kind=kind,
+    dataset=dataset,
+    version=str(info.version),
+    split=split,
+    num_trajectories=info.splits[split].num_examples,
+    num_steps=1,
+    report_steps=(1,),
+    metrics=metrics,
   )
 
 
@@ -229,6 +282,8 @@ def from_id(task_id: str, data_dir: str | None) -> Task:
       "'nbody_gravity/n20/rollout200'"
     )
   horizon = int(match[3])
+  if match[2].startswith(("forces", "relaxation")):
+    return make(match[2], match[1], data_dir, (horizon,))
   if match[2] in ("uniform", "last"):
     return make(match[2], match[1], data_dir, (horizon,))
   first = 20 if match[2] != "long" else max(1, horizon // 5)

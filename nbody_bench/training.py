@@ -206,7 +206,7 @@ def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
   if recipe.compile != "auto":
     return recipe.compile == "always"
   bodies = recipe.batch_size * data.state.position.shape[2]
-  bodies *= window_length(model) - 1
+  bodies *= max(1, window_length(model) - 1)
   large = bodies >= XLA_FROM_BODIES and recipe.train_steps >= XLA_FROM_STEPS
   return getattr(model, "compilable", True) and large
 

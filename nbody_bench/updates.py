@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nbody_bench import capacity
+from nbody_bench import capacity, training_mode
 from nbody_bench.capacity import Room
 from nbody_bench.pipelines import WindowSampler
 from nbody_bench.recipes import Recipe
@@ -134,7 +134,7 @@ class Updates:
     return results, needs, done
 
   def _gradients(self, window):
-    with tf.GradientTape() as tape:
+    with tf.GradientTape() as tape, training_mode.training():
       loss = self._loss_of(window)
     gradients = tape.gradient(loss, self._variables)
     norm = tf.linalg.global_norm(gradients)

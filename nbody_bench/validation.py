@@ -16,6 +16,7 @@ from nbody_bench import (
   pair_sums,
   statistics,
   stored,
+  structures,
   validation_checks,
   validation_conservation,
 )
@@ -57,6 +58,7 @@ class _Examination:
       "first": [],
       "all": [],
     }
+    self._labels = structures.Labels()
     self._cut: set[str] = set()  # splits with trajectories left out
     self._unbounded: dict[str, tuple[float, str, int]] = {}
 
@@ -94,7 +96,7 @@ class _Examination:
     for check in validation_checks.THEN:
       for fault in check(self._facts, batch):
         self._add(check, batch.split, ids, fault)
-    if self._facts.system.is_known:
+    if self._facts.system.is_known and not self._facts.static:
       self._note_bounds(batch, ids)
     self._note_states(batch, ids)
     if batch.split == "train":
@@ -159,6 +161,12 @@ class _Examination:
       )
 
   def _note_statistics(self, batch):
+    if self._facts.static:
+      truth = batch.truth.trajectory
+      labels = (truth.force, truth.potential_energy, truth.particles.tag)
+      for row in zip(*labels, strict=True):
+        self._labels.add(*row)
+      return
     # The base class takes the first block; all of the split is as good.
     for name, stop in (
       ("first", pair_sums.NUM_LANES - batch.first),
@@ -172,6 +180,9 @@ class _Examination:
 
   def _statistics(self):
     if "train" in self._cut:
+      return
+    if self._facts.static:
+      yield from self._statistics_of_labels()
       return
     for key in STATISTICS:
       stated = self._facts.statistics[key]
@@ -197,4 +208,15 @@ class _Examination:
           f"statistics[{key!r}] is {stated:.6g}, but the training split gives "
           f"{measured['all']:.6g}; recompute it with "
           "nbody_bench.statistics.compute",
+        )
+
+  def _statistics_of_labels(self):
+    for key, measured in self._labels.statistics().items():
+      stated = self._facts.statistics.get(key, np.nan)
+      if not abs(stated - measured) <= SAME_STEP * abs(measured):
+        yield Finding(
+          "error",
+          "metadata",
+          f"statistics[{key!r}] is {stated:.6g}, but the training split gives "
+          f"{measured:.6g}; recompute it with nbody_bench.structures.Labels",
         )

@@ -29,15 +29,17 @@ class Facts(NamedTuple):
   statistics: Mapping[str, float]
   bounds: Mapping[str, float | None]
   overlap: str  # see `observed.ObservedConfig`
+  static: bool  # see `structures.StructuresConfig`
 
   @classmethod
   def of(cls, metadata: Mapping[str, Any]) -> "Facts":
     """Returns them from metadata in which nothing is missing."""
-    derived = ("system", "layout", "bounds", "overlap")
+    derived = ("system", "layout", "bounds", "overlap", "static")
     return cls(
       system=System(**metadata["system"]),
       layout=layout(metadata),
       overlap=metadata.get("overlap", "none"),
+      static=metadata.get("static", False),
       bounds={k.removeprefix("max_"): metadata[k] for k in BOUNDS},
       **{f: metadata[f] for f in cls._fields if f not in derived},
     )

@@ -1,6 +1,7 @@
 """Checks of motion: velocities by the positions, their changes by the law.
 
-Lags, factors and signs that explain a difference are named.
+And of forces, where they are in the data. Lags, factors and signs that explain
+a difference are named.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nbody_bench import stored
-from nbody_bench.findings import Fault
+from nbody_bench.findings import Fault, worsts
 from nbody_bench.states import State
-from nbody_bench.validation_batches import SAME_STEP, Batch, Facts
+from nbody_bench.validation_batches import SAME, SAME_STEP, Batch, Facts
 
 # A median over fewer samples than this says nothing.
 _MIN_SAMPLES = 8
@@ -107,6 +108,26 @@ def accelerations(facts: Facts, batch: Batch) -> Iterator[Fault]:
       sample.relative,
       f"velocities change by {100 * sample.relative:.0f} % (median) other than "
       f"metadata['system'] says; {how}",
+    )
+
+
+def forces(facts: Facts, batch: Batch) -> Iterator[Fault]:
+  """Forces of structures against what the law says."""
+  trajectory = batch.truth.trajectory
+  if not facts.static or not facts.system.is_known:
+    return
+  stored_force = batch.examples["force"]
+  force = trajectory.at_each_frame(facts.system.force)
+  scale = np.max(np.abs(force), (1, 2, 3), keepdims=True)
+  difference = np.abs(stored_force - force)
+  for row, excess, place in worsts(difference, SAME * scale):
+    yield Fault(
+      row,
+      excess,
+      f"force[{', '.join(map(str, place))}] is "
+      f"{stored_force[row][place]:.12g}, but metadata['system'] gives "
+      f"{force[row][place]:.12g}; store system.force of the same float64 "
+      "positions, on atoms that are held too",
     )
 
 

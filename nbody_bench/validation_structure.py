@@ -46,6 +46,8 @@ _LAYOUT = {
   "label_error": "T",
   "mass": "N",
 }
+# Of structures besides; see `structures.StructuresConfig`.
+_STATIC_LAYOUT = {"force": "TND", "potential_energy": "T", "cell": "DD"}
 _BUILD_ON = "build on nbody_bench.dataset_builder.NBodyDatasetBuilder"
 
 
@@ -117,7 +119,8 @@ def layout(metadata: Mapping[str, Any]) -> dict[str, str]:
   except (KeyError, TypeError, ValueError):
     source = "mass"  # the metadata have their own finding
   names = (source, *metadata.get("withheld", ()))
-  return _LAYOUT | {k: "" if k in OF_SYSTEM else "N" for k in names}
+  usual = _LAYOUT | (_STATIC_LAYOUT if metadata.get("static") else {})
+  return usual | {k: "" if k in OF_SYSTEM else "N" for k in names}
 
 
 def _features(builder):
@@ -155,7 +158,8 @@ def in_words(shape: Iterable[int | None]) -> str:
 
 
 def _splits(builder):
-  stated = (builder.info.metadata or {}).get("splits", {})
+  metadata = builder.info.metadata or {}
+  stated = metadata.get("splits", {})
   stored = {k: v.num_examples for k, v in builder.info.splits.items()}
   for split in _SPLITS:
     if split not in stored:
@@ -183,7 +187,9 @@ def _splits(builder):
         f"{stated[split]['num_trajectories']}; generate it again, or correct "
         "the metadata",
       )
-    elif stated and stated[split]["num_frames"] < 2:
+    elif (
+      stated and stated[split]["num_frames"] < 2 and not metadata.get("static")
+    ):
       yield Finding(
         "error", split, "has trajectories of one frame; there must be two"
       )

@@ -190,6 +190,49 @@ def test_a_size_asked_for_inside_a_function_of_ones_own_is_an_error():
     rollouts.rollout(predict, *cloud(), TIMES[:2])
 
 
+def test_a_loop_with_a_condition_ends_when_it_no_longer_holds():
+  def grow(carry):
+    total, count = carry
+    capacity.fit("total", total, 1000)
+    return total + count, count + 1
+
+  def run(condition=None, room=None):
+    with capacity.within(room or capacity.Room({})) as room:
+      start = (tf.constant(0), tf.constant(1))
+      total, count = capacity.repeat(10, grow, start, condition)
+    return int(total), int(count) - 1, room
+
+  def below_20(carry):
+    return carry[0] < 20
+
+  assert run()[:2] == (55, 10)
+  total, count, room = run(below_20)
+  assert (total, count) == (21, 6)
+  assert capacity.needed(room.names, room.needs) == {"total": 15}
+  assert run(lambda carry: carry[0] > 0)[:2] == (0, 0)
+  assert run(lambda carry: carry[0] >= 0)[:2] == (55, 10)
+  # Where there is too little room the rest is not worth its time.
+  total, count, room = run(below_20, capacity.Room({"total": 7}))
+  assert (total, count) == (15, 5)
+  assert bool(room.overflow)
+
+
+def test_a_loop_is_gone_through_once_to_measure_it():
+  calls = []
+
+  def grow(carry):
+    calls.append(int(carry))
+    capacity.fit("value", carry, 1000)
+    return carry + 1
+
+  def function(start):
+    capacity.repeat(5, grow, start)
+    capacity.repeat(5, grow, start + 10, lambda carry: carry < 100)
+
+  assert capacity.measure(function, tf.constant(3)) == {"value": 13}
+  assert calls == [3, 13]
+
+
 def test_room_ends_at_what_memory_holds():
   needs = {"edges": capacity.LARGEST - 5, "cells": 10}
   assert capacity.with_headroom(needs, 0.5)["edges"] == capacity.LARGEST

@@ -63,10 +63,15 @@ def test_an_example_trains_and_is_scored(
 
 def test_examples_give_their_command():
   files = sorted(EXAMPLES.glob("*.py"))
-  assert len(files) == 2
+  models = [KERAS, MULTI_FRAME]
+  assert len(files) == len(models) + 1
   for path in files:
     text = path.read_text()
+    if path.name == "relax_with_ase.py":  # which uses models
+      assert f"  python examples/{path.name}\n" in text
+      continue
     name = re.search(rf"--model=examples/{path.name}:(\w+)", text)[1]
+    assert f"{path}:{name}" in models
     assert plugins.load_model(f"{path}:{name}").key == name
 
 

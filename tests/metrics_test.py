@@ -5,6 +5,7 @@ import pytest
 
 from nbody_bench import evaluation, pipelines, plugins, tasks, testing
 from nbody_bench.states import Domain, Particles, State, Trajectory
+from nbody_bench.systems import System
 
 NAMES = plugins.names("metrics")
 
@@ -13,7 +14,7 @@ def two_bodies(velocity_scale=1.0, shift=0.0):
   """Masses 1 and 2 at x = -1 and 1, moving along y; three frames at rest in x.
 
   The prediction is the truth with velocities scaled and the first particle
-  shifted along x, from frame 1 on.
+  shifted along x, from frame 1 on, and so is the force on it.
   """
   time = np.array([0.0, 0.5, 1.0])
   position = np.zeros((1, 3, 2, 2))
@@ -22,11 +23,15 @@ def two_bodies(velocity_scale=1.0, shift=0.0):
   velocity[..., 1] = [2.0, 1.0]
   position[:, 1:, 0, 0] += shift
   velocity[:, 1:] *= velocity_scale
+  force = np.ones((1, 3, 2, 2))
+  force[:, 1:, 0, 0] += shift
   return Trajectory(
     time,
     State(position, velocity),
     Particles(np.array([[1.0, 2.0]])),
     Domain(np.full((1, 2), 16.0)),
+    force=force,
+    potential_energy=np.ones((1, 3)),
   )
 
 
@@ -60,7 +65,16 @@ BY_HAND = {
   # The only distance 2 becomes 1; speeds 2 and 1 become 4 and 2.
   "pair_distance_distribution": (1.0, 1.0, 1.0),
   "speed_distribution": (2.0, 0.0, 1.5),
+  # One component of four is off by 1.
+  "force_mae": (1.0, 1.0, 0.25),
+  "efwt": (1.0, 1.0, 0.0),
+  # 0.0505 on average: below 0.051, ... 0.499 of 0.01, ... 0.499.
+  "adwt": (1.0, 0.101, 449 / 490),
+  # 5 apart: 20 / 25.04^1.5 = 0.1596, below 0.16, ... 0.4 of 0.01, ... 0.4.
+  "afbt": (1.0, -3.0, 241 / 391),
 }
+# Where that is not 0. The true forces on two bodies 2 apart are too large.
+OF_THE_TRUTH = {"time_to_failure": 1.0, "efwt": 1.0, "adwt": 1.0, "afbt": 0.0}
 
 
 def value(name, prediction, truth, k=2):
@@ -84,20 +98,21 @@ def test_value_by_hand(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_truth_is_perfect(name):
   truth = two_bodies()
-  best = 1.0 if name == "time_to_failure" else 0.0
+  best = OF_THE_TRUTH.get(name, 0.0)
   assert value(name, truth, truth) == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_diverged_prediction_costs_the_cap(name):
   truth = two_bodies()
-  broken = truth._replace(state=State(*(x.copy() for x in truth.state)))
+  broken = truth.each_frame(np.copy)
   broken.state.position[0, 1:, 0, 0] = np.nan
   broken.state.velocity[0, 1:] = np.nan
+  broken.force[0, 1:, 0, 0] = np.nan
   metric = evaluation.metric(name)
   cap = (
     0.0
-    if name == "time_to_failure"
+    if metric.better == "higher"
     else metric.reduce(np.full((1, 1), metric.cap))
   )
   assert value(name, broken, truth) == pytest.approx(cap)
@@ -124,9 +139,11 @@ def test_images_and_padding_change_nothing(name):
       strict=True,
     )
     _, particles = testing.pad(trajectory.frame(0), trajectory.particles, 3)
+    wild = np.random.default_rng(2).normal(size=(1, 3, 3, 2))
     return trajectory._replace(
       state=State(*(np.stack(x, 1) for x in zip(*states, strict=True))),
       particles=particles,
+      force=np.concatenate([trajectory.force, wild], 2),
     )
 
   assert value(name, pad(prediction), pad(truth)) == pytest.approx(expected)
@@ -217,3 +234,125 @@ def test_valid_time_of_a_single_particle():
   assert value("time_to_failure", good, truth, k=20) == pytest.approx(2.0)
   bad = truth._replace(state=State(position + 5, velocity))
   assert value("time_to_failure", bad, truth, k=20) == 0
+
+
+def structures(num_atoms, most=3):
+  """Two structures of atoms 0.5 apart, padded; the first atom is fixed."""
+  shape = (2, most)
+  mask = (np.arange(most) < np.array(num_atoms)[:, None]).astype(float)
+  tag = np.where(np.arange(most) == 0, 0, 1) * np.ones(shape, int)
+  position = np.zeros((2, 2, most, 3))
+  position[..., 0] = 0.5 * np.arange(most)
+  return Trajectory(
+    np.array([0.0, 1.0]),
+    State(position, np.zeros_like(position)),
+    Particles(np.ones(shape), tag=tag, mask=mask),
+    Domain(
+      np.array([[4.0, 4.0, np.inf]] * 2),
+      np.array([[[4.0, 0, 0], [2.0, 3.5, 0], [0, 0, 1]]] * 2),
+    ),
+    force=np.zeros((2, 2, most, 3)),
+    potential_energy=np.zeros((2, 2)),
+  )
+
+
+def single(name, prediction, truth, system=testing.GRAVITY):
+  values = evaluation.metric(name).values(prediction, truth, system)
+  return evaluation.metric(name).summary(values, (1,))["at"]["1"]
+
+
+def test_force_mae_is_the_mean_over_free_atoms_not_over_structures():
+  truth = structures(num_atoms=(4, 2), most=5)  # 3 free atoms and 1
+  prediction = truth.each_frame(np.copy)
+  prediction.force[:, 1, 0] = 50.0  # fixed
+  prediction.force[0, 1, 1] = [3.0, -6.0, 0.0]
+  prediction.force[1, 1, 1, 2] = 3.0
+  prediction.force[1, 1, 2:] = np.nan  # padding
+  assert single("force_mae", prediction, truth) == pytest.approx(12 / 4 / 3)
+  # A structure that is lost costs the cap, the other what it costs.
+  prediction.force[1, 1, 1] = np.nan
+  expected = (9 / 3 / 2 + 100) / 2
+  assert single("force_mae", prediction, truth) == pytest.approx(expected)
+  nothing = structures(num_atoms=(1, 1))
+  assert single("force_mae", nothing, nothing) == 0
+
+
+def test_metrics_of_forces_need_forces():
+  truth = structures((2, 2))
+  for name in ("force_mae", "efwt"):
+    with pytest.raises(ValueError, match=r"has no forces.*task 'forces'"):
+      single(name, truth._replace(force=None), truth)
+
+
+@pytest.mark.parametrize(
+  ("place", "force", "energy", "expected"),
+  [
+    ((0, 1, 1, 2), 0.0299, -0.0199, 1.0),
+    ((0, 1, 1, 2), -0.0301, 0.0, 0.5),
+    ((0, 1, 1, 2), 0.0, 0.0201, 0.5),
+    ((0, 1, 1, 2), 0.0, np.nan, 0.5),  # a model without energies
+    ((0, 1, 1, 2), np.nan, 0.0, 0.5),
+    ((0, 1, 0, 2), 9.0, 0.0, 1.0),  # a fixed atom
+    ((1, 1, 2, 2), np.nan, 0.0, 1.0),  # padding
+  ],
+)
+def test_efwt_by_hand(place, force, energy, expected):
+  truth = structures(num_atoms=(3, 2))
+  prediction = truth.each_frame(np.copy)
+  prediction.force[place] = force
+  prediction.potential_energy[0, 1] = energy
+  assert single("efwt", prediction, truth) == expected
+
+
+def test_adwt_by_hand():
+  truth = structures(num_atoms=(3, 2))
+  assert single("adwt", truth, truth) == 1
+  prediction = truth.each_frame(np.copy)
+  prediction.state.position[:, 1, 0] += 9.0  # fixed
+  prediction.state.position[1, 1, 2] = np.nan  # padding
+  # One of two free atoms by 0.2, and a side of the cell: 0.1 on average, or a
+  # hair less. The other structure by more than the largest threshold.
+  prediction.state.position[0, 1, 1] += np.array([2.0, 3.5, 0.2 - 1e-9])
+  prediction.state.position[1, 1, 1, 2] += 0.5
+  expected = (500 - 100) / 490 / 2
+  assert single("adwt", prediction, truth) == pytest.approx(expected)
+  # Along the open direction there is no image, and NaN is nowhere near.
+  prediction.state.position[0, 1, 1, 2] += 4.0
+  prediction.state.position[1, 1, 1] = np.nan
+  assert single("adwt", prediction, truth) == 0
+
+
+def test_adwt_thresholds_are_strict():
+  truth = structures(num_atoms=(2, 2))
+  for apart, above in ((0.0099, 490), (0.01, 489), (0.498, 1), (0.499, 0)):
+    prediction = truth.each_frame(np.copy)
+    truth.state.position[:, 1] = 0.0
+    prediction.state.position[:, 1] = 0.0
+    prediction.state.position[:, 1, 1, 2] = apart
+    assert single("adwt", prediction, truth) == pytest.approx(above / 490)
+
+
+class Trap:
+  """A law where the force is minus the position."""
+
+  is_known = True
+
+  def force(self, state, particles, domain):
+    assert np.isfinite(state.position).all()
+    return -state.position
+
+
+def test_afbt_by_hand():
+  truth = structures(num_atoms=(2, 2))
+  prediction = truth.each_frame(np.copy)
+  prediction.state.position[:, 1, :2] = [[9.0, 0, 0], [0, 0, 0]]  # one is fixed
+  prediction.state.position[0, 1, 1] = [0.15, 0.0, -0.2]  # 0.251, ... 0.4
+  prediction.state.position[1, 1, 1, 2] = 0.1255  # 0.126, ... 0.4
+  found = single("afbt", prediction, truth, Trap())
+  assert found == pytest.approx((150 + 275) / 391 / 2, abs=1e-6)
+  prediction.state.position[0, 1, 1] = [0.0, 0.3, 0.4]
+  prediction.state.position[1, 1, 1, 2] = np.nan
+  assert single("afbt", prediction, truth, Trap()) == 0
+  unknown = System(law="unknown", coupling=0.0)
+  with pytest.raises(ValueError, match="law of these data is not known"):
+    single("afbt", prediction, truth, unknown)

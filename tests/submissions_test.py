@@ -30,7 +30,7 @@ FILE = "predictions/test-seed0.npz"
 def submission(tmp_path):
   rng = np.random.default_rng(0)
   state = State(*rng.normal(size=(2, 2, 3, 4, 2)).astype(np.float32))
-  submissions.write_predictions(tmp_path / FILE, IDS, state)
+  submissions.write_predictions(tmp_path / FILE, IDS, state, "motion")
   return submissions.write(
     tmp_path,
     model_key="my_model",
@@ -46,6 +46,7 @@ def submission(tmp_path):
     },
     equivariance=None,
     timing=None,
+    structure_timing=None,
     seeds=(0,),
     claims={"rollout_rmse": {"at": {"3": {"mean": 1.0, "std": None}}}},
   )
@@ -92,7 +93,7 @@ def test_divergence_is_declared_and_kept(submission):
   arrays["velocity"][1, 2, 0, 0] = np.inf
   state = State(arrays["position"], arrays["velocity"])
   path = submission.directory / FILE
-  submissions.write_predictions(path, IDS, state)
+  submissions.write_predictions(path, IDS, state, "motion")
   np.testing.assert_array_equal(arrays_of(submission)["diverged_at"], [-1, 2])
   replace_file(submission, path.read_bytes())
   assert np.isinf(read(submission).velocity[1, 2, 0, 0])

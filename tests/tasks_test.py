@@ -9,11 +9,16 @@ import nbody_bench
 from nbody_bench import experiments, pipelines, plugins, tasks
 
 DATA = "nbody_gravity/smoke"
+SLABS = "slabs/smoke"
+
+
+def data_of(name):
+  return SLABS if name.startswith(("forces", "relaxation")) else DATA
 
 
 @pytest.mark.parametrize("name", sorted(tasks.TASKS))
 def test_an_id_leads_back_to_its_task(name, data_dir):
-  task = tasks.TASKS[name](DATA, data_dir)
+  task = tasks.TASKS[name](data_of(name), data_dir)
   assert tasks.from_id(task.id, data_dir) == task
   schema = json.loads(
     (
@@ -25,7 +30,10 @@ def test_an_id_leads_back_to_its_task(name, data_dir):
 
 
 def test_each_task_has_a_split_of_its_own(data_dir):
-  found = {n: make(DATA, data_dir).split for n, make in tasks.TASKS.items()}
+  found = {
+    name: make(data_of(name), data_dir).split
+    for name, make in tasks.TASKS.items()
+  }
   assert found == {
     "rollout": "test",
     "long": "test_long",
@@ -34,7 +42,19 @@ def test_each_task_has_a_split_of_its_own(data_dir):
     "energetic": "test_energetic",
     "uniform": "test",
     "last": "test",
+    "forces": "test",
+    "forces_unseen_adsorbate": "test_unseen_adsorbate",
+    "forces_unseen_catalyst": "test_unseen_catalyst",
+    "forces_unseen_both": "test_unseen_both",
+    "relaxation": "relaxation",
+    "relaxation_unseen_adsorbate": "relaxation_unseen_adsorbate",
+    "relaxation_unseen_catalyst": "relaxation_unseen_catalyst",
+    "relaxation_unseen_both": "relaxation_unseen_both",
   }
+  with pytest.raises(ValueError, match="tells no forces"):
+    tasks.make("forces", DATA, data_dir)
+  with pytest.raises(ValueError, match="has one step"):
+    tasks.make("forces", SLABS, data_dir, (2,))
 
 
 @pytest.mark.parametrize(

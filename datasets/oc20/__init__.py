@@ -1,0 +1,1 @@
+"""Published adsorbates on catalysts, with forces."""

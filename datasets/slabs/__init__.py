@@ -1,0 +1,1 @@
+"""Adsorbates on metal slabs, with forces of our own."""
