@@ -33,3 +33,14 @@ class ModelCard:
   fixed_num_particles: bool = False
   authors: tuple[str, ...] = ("nbody_bench",)
   notes: str = ""
+
+  def for_task(self, kind: str) -> "ModelCard":
+    """Returns the card on tasks of a kind of `predictions.KINDS`.
+
+    Accelerations are among the data where forces are asked for; where motion
+    is, only the law tells them.
+    """
+    told = kind == "motion" and "accelerations" in self.physics_given
+    if told and self.division == "learned-closed":
+      return dataclasses.replace(self, division="learned-open")
+    return self

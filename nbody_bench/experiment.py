@@ -106,7 +106,7 @@ def _do(plan, run, output, values):
   for evaluation in plan.evaluations:
     if not evaluation.runs or run.name in evaluation.runs:
       arguments = [f"--start_from={folder}", "--train_steps=0"]
-      arguments.append("--timing=none")
+      arguments.append(f"--timing={evaluation.timing}")
       other = dataclasses.replace(
         run,
         dataset=evaluation.dataset or run.dataset,

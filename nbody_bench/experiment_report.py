@@ -23,6 +23,13 @@ python -m nbody_bench.experiment {name} --core_minutes={minutes:g} \\
 
 """
 
+# Columns that are shown where a run has them.
+_LAST = {
+  "ms_per_step": "ms a roll-out step",
+  "seconds_per_1000_structures": "s for 1000 structures",
+  "rotation_instability": "rotation instability",
+}
+
 
 def write(
   plan: Experiment,
@@ -143,6 +150,7 @@ def _read(folder, metrics) -> dict[str, Any] | None:
     or training["seconds"] / max(1, training["steps"]),
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
+    **_of_structures(submission),
     "learning": learning,
     "scores": {
       k: {"at": v["at"]}
@@ -156,11 +164,22 @@ def _read(folder, metrics) -> dict[str, Any] | None:
   }
 
 
+def _of_structures(submission):
+  """Returns what only models of forces have, None for others."""
+  timing = submission.get("structure_timing") or {}
+  symmetry = submission.get("equivariance") or {}
+  return {
+    "seconds_per_1000_structures": timing.get("seconds_per_1000_structures"),
+    "rotation_instability": symmetry.get("rotation_instability"),
+  }
+
+
 def _table(plan, results):
   labels = [_label(metric) for metric in plan.metrics]
   columns = ["model", "seeds", "steps", "core-minutes", "learning rate"]
   columns += [f"{label}, ours" for label in labels] + ["published"]
-  columns += ["ms a training step", "ms a roll-out step"]
+  last_columns = [c for c in _LAST if any(r[c] for r in results.values())]
+  columns += ["ms a training step", *(_LAST[c] for c in last_columns)]
   rows = [columns, ["---"] * len(columns)]
   for run in plan.runs:
     if run.name not in results:
@@ -175,22 +194,27 @@ def _table(plan, results):
       row.append(_score(result, metric, last))
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
     row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
-    row.append(f"{result['ms_per_step']:.3g}" if result["ms_per_step"] else "-")
-    rows.append(row)
+    rows.append([*row, *(_number(result[c]) for c in last_columns)])
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 def _second_table(plan, task, results):
   labels = [_label(metric) for metric in task.metrics]
-  rows = [["model", "seeds", *labels], ["---"] * (len(labels) + 2)]
+  more = [c for c in _LAST if any(r[c] for r in results.values())]
+  rows = [["model", "seeds", *labels, *(_LAST[c] for c in more)]]
+  rows.append(["---"] * len(rows[0]))
   last = str(max(task.rollout_steps))
   for run in plan.runs:
     if run.name in results:
       result = results[run.name]
       row = [run.label, str(len(result["seeds"]))]
       row += [_score(result, m, last) for m in task.metrics]
-      rows.append(row)
+      rows.append([*row, *(_number(result[c]) for c in more)])
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _number(value):
+  return "-" if value is None else f"{value:.3g}"
 
 
 def _score(result, metric, step):

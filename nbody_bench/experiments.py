@@ -104,6 +104,7 @@ class Evaluation:
     task: as `nbody_bench.run --task` takes it.
     dataset: `name/config`; empty for that of each run.
     runs: names; empty for all.
+    timing: as `nbody_bench.run --timing` takes it.
   """
 
   name: str
@@ -112,6 +113,7 @@ class Evaluation:
   metrics: tuple[str, ...]
   task: str = "rollout"
   dataset: str = ""
+  timing: str = "none"
   runs: tuple[str, ...] = ()
 
 

@@ -84,7 +84,8 @@ class Settings:
     cutoff: radius of the graph, a length.
     max_neighbours: senders of one particle, the nearest; see `radius_graphs`.
     fixed_weight: of an atom with the tag "fixed" in the loss; others count 1.
-    energy_weight: of the error of the energy per atom in the loss.
+    energy_weight: of the error of the energy per atom in the loss, where the
+      data tell energies.
     rotate: whether structures are turned about the surface normal, at random,
       in training; not where the data tell no forces.
     integrator: a row of `integrators.INTEGRATORS`, where motion is asked for.
@@ -228,12 +229,12 @@ class LearnedForce(snt.Module, abc.ABC):
     Over components and atoms, weighted by `fixed_weight`; with the error of the
     energies per atom where those have a weight.
     """
-    turns = self.settings.rotate and self.has_labels
-    if turns and training_mode.is_training():
+    told = window.force is not None
+    if self.settings.rotate and told and training_mode.is_training():
       window = _turned(window)
     state, particles, domain = window.frame(0), window.particles, window.domain
     found = self.evaluate(state, particles, domain)
-    if self.has_labels:
+    if window.force is not None:
       target, scale = window.force[:, 0], self.force_scale
     else:
       target = self.problem.system.force(state, particles, domain)
@@ -246,7 +247,7 @@ class LearnedForce(snt.Module, abc.ABC):
     if particles.mask is not None:
       weight *= particles.mask
     loss = tf.reduce_sum(error * weight) / tf.reduce_sum(weight)
-    if self.settings.energy_weight:
+    if self.settings.energy_weight and window.potential_energy is not None:
       apart = tf.abs(found.potential_energy - window.potential_energy[:, 0])
       count = tf.ones_like(weight) if particles.mask is None else particles.mask
       count = tf.reduce_sum(count, 1)

@@ -26,7 +26,7 @@ class Kind:
     repeats_first: whether the frame that is given is also the one asked about.
   """
 
-  frames: type
+  frames: Any
   axes: dict[str, str]
   judged: tuple[str, ...]
   predictor: Callable[[Any], Any]

@@ -9,18 +9,20 @@ from nbody_bench import rollouts, timing
 from nbody_bench.states import Trajectory
 
 _MOST = 200
-_REPEATS = 3
 
 
-def measure(predict: Any, truth: Trajectory, batch: int) -> dict[str, Any]:
+def measure(
+  predict: Any, truth: Trajectory, batch: int, repeats: int
+) -> dict[str, Any]:
   """Times a compiled predictor over structures, graph building included.
 
-  The best of three passes over the first 200, after one that compiles.
+  The best of some passes over the first 200, after one that compiles.
 
   Args:
     predict: of a kind of `predictions`, compiled.
     truth: `[B, T, N, D]` NumPy arrays, whose first frames are asked about.
     batch: structures in one call.
+    repeats: passes that are timed.
 
   Returns:
     Seconds for 1000 structures, batch and environment, as plain data.
@@ -28,7 +30,7 @@ def measure(predict: Any, truth: Trajectory, batch: int) -> dict[str, Any]:
   some = truth.select(slice(0, _MOST))
   count = len(some.domain.box)
   seconds = []
-  for _ in range(1 + _REPEATS):
+  for _ in range(1 + repeats):
     began = time.perf_counter()
     rollouts.rollout(
       predict,

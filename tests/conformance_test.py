@@ -21,6 +21,7 @@ COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog", "vign")
 # These take long eagerly too; by default they keep the rules most often broken.
 HEAVY = ("eghn", "eghno", "hierarchical_hogn", "hierarchical_vign")
 HEAVY += ("hogn", "segnn", "se3_transformer", "tfn")
+HEAVY += ("dimenet_pp", "forcenet", "gns")
 OF_HEAVY = (
   "test_gradients_reach_every_variable",
   "test_padding_changes_nothing",

@@ -272,3 +272,14 @@ def test_messages_stay_in_one_line(submission):
   with pytest.raises(SubmissionError) as error:
     read(submission)
   assert not re.search(r"\n", str(error.value))
+
+
+def test_accelerations_are_data_where_forces_are_asked_for():
+  told = ModelCard(name="My model", physics_given=("accelerations",))
+  assert told.for_task("forces").division == "learned-closed"
+  assert told.for_task("relaxation").division == "learned-closed"
+  assert told.for_task("motion").division == "learned-open"
+  plain = ModelCard(name="My model")
+  assert plain.for_task("motion") == plain
+  classical = dataclasses.replace(told, division="classical")
+  assert classical.for_task("motion") == classical
