@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 
@@ -25,11 +26,18 @@ def interrupts():
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-  """A folder where the smoke configuration of every simulated set is."""
+def data_dir(tmp_path_factory, worker_id):
+  """A folder where the smoke configuration of every set that is made is."""
   import tensorflow_datasets as tfds
 
-  folder = tmp_path_factory.mktemp("data")
-  for name in simulated.NAMES:
-    tfds.builder(f"{name}/smoke", data_dir=folder).download_and_prepare()
+  folder = tmp_path_factory.getbasetemp()
+  if worker_id != "master":  # of `pytest -n`: one folder for all
+    folder = folder.parent
+  folder /= "data"
+  folder.mkdir(exist_ok=True)
+  for name in (*simulated.NAMES, "slabs"):
+    with open(folder / f"{name}.lock", "w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      builder = tfds.builder(f"{name}/smoke", data_dir=folder)
+      builder.download_and_prepare()
   return str(folder)

@@ -1,5 +1,6 @@
 """What a valid submission is, and the message for each way it can be wrong."""
 
+import dataclasses
 import io
 import json
 import os
