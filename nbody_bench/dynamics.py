@@ -14,6 +14,7 @@ order 4" is a potential with `rk4`, its symplectic kin the same with `yoshida4`.
 
 import abc
 import dataclasses
+import functools
 import math
 from typing import Any, ClassVar
 
@@ -32,7 +33,8 @@ class Settings:
   """What the `Config` of such a model begins with.
 
   Attributes:
-    integrator: a row of `integrators.INTEGRATORS`; one step for each frame.
+    integrator: a row of `integrators.INTEGRATORS`.
+    num_substeps: of it from frame to frame.
     objective: a row of `objectives.OBJECTIVES`, what is trained for.
     horizon: frames that are predicted in training, from the first of a window;
       40 is the long-range training of Desai and Roberts (2020).
@@ -41,6 +43,7 @@ class Settings:
   """
 
   integrator: str = "rk4"
+  num_substeps: int = 1
   objective: str = "states"
   horizon: int = 1
   likelihood: bool = False
@@ -55,8 +58,11 @@ class Settings:
           f"{name} is {getattr(self, name)!r}; choose one of "
           f"{', '.join(sorted(rows))}"
         )
-    if self.horizon < 1:
-      raise ValueError(f"horizon is {self.horizon}; it must be at least 1")
+    for name in ("horizon", "num_substeps"):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f"{name} is {getattr(self, name)}; it must be at least 1"
+        )
 
 
 class Dynamics(simulators.LearnedSimulator):
@@ -86,6 +92,7 @@ class Dynamics(simulators.LearnedSimulator):
     super().__init__(name=name)
     self.problem = problem
     self._integrator = _integrator(settings.integrator, self.separable)
+    self._num_substeps = settings.num_substeps
     self._objective = objectives.OBJECTIVES[settings.objective]
     self.window_length = settings.horizon + 1
     self._width = None
@@ -121,16 +128,20 @@ class Dynamics(simulators.LearnedSimulator):
 
   def step(self, state, particles, domain, time_step):
     """See base class."""
-    structure = self.structure(state, particles, domain)
-    # Stages may leave the box: what was built from the start, such as the
-    # centre of a cell, must not jump within a step.
-    state = State(domain.wrap(state.position), state.velocity)
-    return self._integrator.advance(
-      lambda s: self.derivative(structure, s, particles, domain),
-      domain,
-      state,
-      time_step,
-    )
+    for _ in range(self._num_substeps):
+      structure = self.structure(state, particles, domain)
+      # Stages may leave the box: what was built from the start, such as the
+      # centre of a cell, must not jump within a step.
+      state = State(domain.wrap(state.position), state.velocity)
+      state = self._integrator.advance(
+        functools.partial(
+          self.derivative, structure, particles=particles, domain=domain
+        ),
+        domain,
+        state,
+        time_step / self._num_substeps,
+      )
+    return state
 
   def loss(self, window):
     """See base class; as the settings say."""
@@ -216,7 +227,9 @@ class Potential(Dynamics):
 
   def predict(self, state, particles, domain, times):
     """See base class; the force at the end of a step begins the next."""
-    simulator = simulators.ForceSimulator(self.force, self._integrator)
+    simulator = simulators.ForceSimulator(
+      self.force, self._integrator, self._num_substeps
+    )
     return simulator.predict(state, particles, domain, times)
 
 

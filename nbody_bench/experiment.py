@@ -112,6 +112,7 @@ def _do(plan, run, output, values):
         dataset=evaluation.dataset or run.dataset,
         task=evaluation.task,
         rollout_steps=evaluation.rollout_steps,
+        config=run.config | evaluation.config,
         recipe={},
       )
       into = folder / f"evaluation_{evaluation.name}"

@@ -105,6 +105,8 @@ class Evaluation:
     dataset: `name/config`; empty for that of each run.
     runs: names; empty for all.
     timing: as `nbody_bench.run --timing` takes it.
+    config: settings that differ from those of training, as `nbody_bench.run`
+      takes them with trained weights: integrator and sub-steps.
   """
 
   name: str
@@ -113,8 +115,9 @@ class Evaluation:
   metrics: tuple[str, ...]
   task: str = "rollout"
   dataset: str = ""
-  timing: str = "none"
   runs: tuple[str, ...] = ()
+  timing: str = "none"
+  config: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

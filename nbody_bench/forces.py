@@ -89,6 +89,7 @@ class Settings:
     rotate: whether structures are turned about the surface normal, at random,
       in training; not where the data tell no forces.
     integrator: a row of `integrators.INTEGRATORS`, where motion is asked for.
+    num_substeps: of it from frame to frame.
   """
 
   cutoff: float = 6.0
@@ -97,6 +98,7 @@ class Settings:
   energy_weight: float = 0.0
   rotate: bool = False
   integrator: str = "leapfrog"
+  num_substeps: int = 1
 
   def __post_init__(self):
     if not self.cutoff > 0 or self.max_neighbours < 1:
@@ -259,7 +261,9 @@ class LearnedForce(snt.Module, abc.ABC):
   def predict(self, state, particles, domain, times):
     """See `simulators.Simulator`: motion under these forces."""
     return ForceSimulator(
-      self, integrators.INTEGRATORS[self.settings.integrator]
+      self,
+      integrators.INTEGRATORS[self.settings.integrator],
+      self.settings.num_substeps,
     ).predict(state, particles, domain, times)
 
 

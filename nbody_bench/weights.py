@@ -15,6 +15,8 @@ import numpy as np
 from nbody_bench.files import replace_bytes
 
 FILE = "weights.npz"
+# Settings of how a learned law is followed; the weights are the law's.
+_FREE = ("integrator", "num_substeps")
 
 
 def save(path: pathlib.Path, model: Any, steps: int) -> None:
@@ -80,20 +82,25 @@ def check(
   Args:
     folder: with `config.json` and `weights.npz`.
     model: as `--model` takes it.
-    config: its settings; None where training goes on with others, such as a
-      longer horizon, and shapes alone must fit.
+    config: its settings, of which integrator and sub-steps may be others; None
+      where training goes on with others, such as a longer horizon, and shapes
+      alone must fit.
   """
   described = describe(folder)
   if not (folder / FILE).is_file():
     raise _missing(folder / FILE)
-  now = {"model": model}
+  compared: list[tuple[str, Any, Any]] = [("model", described["model"], model)]
   if config is not None:
-    now["config"] = json.loads(json.dumps(config))
-  for name, value in now.items():
-    if described[name] != value:
+    then, now = (
+      {k: v for k, v in x.items() if k not in _FREE}
+      for x in (described["config"], json.loads(json.dumps(config)))
+    )
+    compared.append(("config", then, now))
+  for name, then, now in compared:
+    if then != now:
       raise ValueError(
-        f"{folder} holds weights of {name} {described[name]}, not {value}; "
-        "give the same --model and --config"
+        f"{folder} holds weights of {name} {then}, not {now}; give the same "
+        "--model and --config"
       )
 
 

@@ -89,6 +89,19 @@ def test_every_form_follows_the_same_motion(form):
   assert np.ptp(results[0].position) > 1
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_sub_steps_are_shorter_steps(form):
+  system = testing.to_tensors(springs())
+  fine = form(settings()).predict(
+    *system, tf.constant([0.125, 0.25, 0.375, 0.5])
+  )
+  coarse = form(settings(num_substeps=2)).predict(
+    *system, tf.constant([0.25, 0.5])
+  )
+  for one, other in zip(fine.state, coarse.state, strict=True):
+    np.testing.assert_allclose(one[:, 1::2], other, atol=1e-6)
+
+
 def test_a_splitting_needs_a_potential():
   for form in FORMS:
     if form.separable:
@@ -106,6 +119,7 @@ def test_a_splitting_needs_a_potential():
     ("integrator", "rk5", "integrator is 'rk5'; choose one of .*yoshida4"),
     ("objective", "energy", "objective is 'energy'; choose one of acc"),
     ("horizon", 0, "horizon is 0; it must be at least 1"),
+    ("num_substeps", 0, "num_substeps is 0; it must be at least 1"),
   ],
 )
 def test_settings_that_mean_nothing(name, value, message):

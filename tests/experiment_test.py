@@ -53,12 +53,19 @@ def put(folder, text):
 
 @pytest.mark.parametrize("name", experiments.names(ROOT))
 def test_settings_of_every_experiment_are_understood(name):
-  for run in experiments.read(ROOT, name).runs:
+  plan = experiments.read(ROOT, name)
+  for run in plan.runs:
     module = plugins.load_model(run.model)
-    values = {
-      k: tuple(v) if isinstance(v, list) else v for k, v in run.config.items()
-    }
-    module.config(**values)
+    others = [
+      part.config
+      for part in plan.evaluations
+      if run.name in (part.runs or [run.name])
+    ]
+    for more in ({}, *others):
+      config = (run.config | more).items()
+      module.config(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in config}
+      )
     type(module.recipe)(**{**vars(module.recipe), **run.recipe})
 
 

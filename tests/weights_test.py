@@ -56,3 +56,12 @@ def test_they_follow_the_law_that_they_were_trained_on(folder):
   assert "steps" in weights.load(folder, model)
   # Of 20 core-minutes; of noisy data much less is learned.
   assert error() < (0.5 if data.noise else 0.05) * untrained
+
+
+def test_a_learned_potential_is_followed_by_any_integrator():
+  folder = ROOT / "three_springs_widths" / "width_4" / "seed_0"
+  told = weights.describe(folder)
+  finer = {"integrator": "yoshida4", "num_substeps": 4}
+  weights.check(folder, "mclnn", told["config"] | finer)
+  with pytest.raises(ValueError, match="holds weights of config"):
+    weights.check(folder, "mclnn", told["config"] | {"widths": (5, 5)})
