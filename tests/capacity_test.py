@@ -39,6 +39,7 @@ def cloud(n=60, batch=2):
 TIMES = 0.4 * np.arange(1, 13)
 
 
+@pytest.mark.slow
 def test_a_collapsing_system_passes_through_several_sizes_without_loss():
   step = functools.partial(collapse, num_levels=3)
   system = cloud()
@@ -279,7 +280,9 @@ class Degrees(tf.Module):
     return tf.reduce_mean((self.weight * ones - 1 + 0.1 * noise) ** 2)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+  "jit", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_batch_that_overflows_is_done_again_and_changes_nothing(jit):
   """Batches that come later need more than those that were measured."""
   state, particles, domain = cloud(batch=12)
@@ -351,6 +354,7 @@ def test_sizes_are_measured_before_the_first_step():
   assert update.sizes == before
 
 
+@pytest.mark.slow
 def test_nearest_neighbours_grow_in_reach():
   """A cluster and a few far away: their neighbours are beyond two cells."""
   rng = np.random.default_rng(0)

@@ -17,23 +17,23 @@ from nbody_bench.states import State
 CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]
 
 # Compiling takes long: by default one of each kind is, with `slow` all are.
-COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog", "vign")
+COMPILED = ("delta_gn", "egno", "hierarchical_delta_gn", "leapfrog")
 # These take long eagerly too; by default they keep the rules most often broken.
-HEAVY = ("eghn", "eghno", "hierarchical_hogn", "hierarchical_vign")
-HEAVY += ("hogn", "segnn", "se3_transformer", "tfn")
-HEAVY += ("dimenet_pp", "forcenet", "gns")
+HEAVY = ("hierarchical_delta_gn", "hierarchical_hogn", "hierarchical_vign")
+HEAVY += ("hogn", "lgnn", "ogn", "vign")
+HEAVY += ("clofnet", "eghn", "eghno", "segnn", "se3_transformer", "tfn")
+HEAVY += ("dimenet_pp", "forcenet", "gns", "schnet")
 OF_HEAVY = (
   "test_gradients_reach_every_variable",
   "test_padding_changes_nothing",
-  "test_permutation",
-  "test_rotation",
 )
+# `equivariance_test.py` measures these of every file too.
+MEASURED = {f"test_{kind}" for kind in SYMMETRIES}
 
 # Those that charges could fail where masses do not.
 OF_CHARGES = (
   "test_gradients_reach_every_variable",
   "test_inputs_are_passed_through",
-  "test_padding_changes_nothing",
 )
 
 
@@ -58,13 +58,14 @@ def _suite(name, model, config, is_charged):
       assert bool(variables) == (model.card.division != "classical")
 
   late = set(CASES) - set(OF_HEAVY) if model.key in HEAVY else set()
-  if model.key not in COMPILED:
-    late.add("test_same_result_eagerly_and_compiled")
+  compiled = "test_same_result_eagerly_and_compiled"
+  late = late - {compiled} if model.key in COMPILED else late | {compiled}
+  late |= MEASURED
   for case in late:
     setattr(Suite, case, pytest.mark.slow(_copy(case)))
   if is_charged:
     # Charges are a feature like others: what could go wrong are these.
-    for case in set(CASES) - set(OF_CHARGES):
+    for case in {*CASES, "test_division_of_the_card"} - set(OF_CHARGES):
       setattr(Suite, case, None)
   Suite.__name__ = Suite.__qualname__ = name
   # The first one of a file is tested in any case.

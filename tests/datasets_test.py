@@ -50,14 +50,27 @@ def _case(name):
 for _name in NAMES:
   globals()[f"{_name}_case"] = _case(_name)
 
+# Whose initial states are the outcome of a motion.
+FROM_MOTION = ("four", "three_linear", "three_quartic")
 CONFIGS = [
-  pytest.param(name, config, id=f"{name}/{config.name}")
+  pytest.param(
+    name,
+    config,
+    id=f"{name}/{config.name}",
+    marks=[pytest.mark.slow] if config.name in FROM_MOTION else [],
+  )
   for name in NAMES
   for config in builder_class(name).BUILDER_CONFIGS
 ]
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(
+  "split",
+  [
+    s if s in ("train", "test") else pytest.param(s, marks=pytest.mark.slow)
+    for s in SPLITS
+  ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_keep_the_card(name, split, data_dir):
   """Stored energies and momenta belong to stored states; bounds hold."""

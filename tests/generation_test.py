@@ -47,10 +47,8 @@ def test_one_worker_makes_the_same_bytes(undisturbed, tmp_path):
   assert hashes(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize(
-  "mode",
-  ["in_memory", pytest.param("multi_processing", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_beam_makes_the_same_bytes(mode, undisturbed, tmp_path):
   pytest.importorskip("apache_beam")
   preparation.prepare(

@@ -312,8 +312,15 @@ def test_charges_must_be_there_where_the_law_acts_on_them():
       model.step(*system, TIME_STEP)
 
 
-@pytest.mark.parametrize("box_side", [8.0, np.inf])
-@pytest.mark.parametrize("num_dims", [2, 3])
+@pytest.mark.parametrize(
+  ("box_side", "num_dims"),
+  [
+    (8.0, 3),
+    pytest.param(8.0, 2, marks=pytest.mark.slow),
+    pytest.param(np.inf, 2, marks=pytest.mark.slow),
+    pytest.param(np.inf, 3, marks=pytest.mark.slow),
+  ],
+)
 def test_space_and_open_borders(box_side, num_dims):
   model = DELTA.Simulator(
     DELTA.Config(num_levels=3, **SMALL), testing.problem(num_dims=num_dims)

@@ -308,7 +308,9 @@ def test_rows_and_back():
   np.testing.assert_array_equal(graph.unrows(graph.rows(values)), values)
 
 
-@pytest.mark.parametrize("spare", [0, 1, 50])
+@pytest.mark.parametrize(
+  "spare", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 50))]
+)
 def test_a_program_with_room_enough_does_what_happens_eagerly(spare):
   """Sizes just enough pass; the graphs are the same but for padding."""
   rng = np.random.default_rng(0)

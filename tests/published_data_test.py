@@ -16,6 +16,7 @@ def builder(name, config):
   )
 
 
+@pytest.mark.slow
 def test_charged_trajectories_of_the_published_seed():
   expected = golden.load("generator_charged_5")
   truth = builder("nbody_charged", "published").simulate("train", range(2))

@@ -24,7 +24,13 @@ def load(name, split, data_dir):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("splits", [*itertools.combinations(SPLITS, 2)])
+@pytest.mark.parametrize(
+  "splits",
+  [
+    p if "train" in p else pytest.param(p, marks=pytest.mark.slow)
+    for p in itertools.combinations(SPLITS, 2)
+  ],
+)
 def test_splits_share_no_solution(name, splits, data_dir):
   one, other = (load(name, split, data_dir) for split in splits)
   system = pipelines.problem(f"{name}/smoke", data_dir).system
