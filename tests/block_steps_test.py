@@ -135,6 +135,7 @@ def test_step_equal_to_the_criterion_is_long_enough():
   assert block_steps.level(1.0, 1.0, 0.5, 0.4999) == 1
 
 
+@pytest.mark.slow
 def test_prediction_conserves_what_freezing_does_not():
   start = published(8)
 

@@ -111,6 +111,7 @@ def squeezed(system, share=0.3):
   return system[0]._replace(position=share * system[0].position), *system[1:]
 
 
+@pytest.mark.slow
 def test_what_overflows_after_the_loop_is_done_again():
   """A second call, denser than the first, which chose the sizes."""
 
@@ -158,6 +159,7 @@ def test_a_force_that_overflows_before_the_first_step_shifts_no_frame():
     )
 
 
+@pytest.mark.slow
 def test_what_a_loop_carries_beside_the_state_is_not_lost():
   class Counting:
     def predict(self, state, particles, domain, times):

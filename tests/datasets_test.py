@@ -47,8 +47,12 @@ def _case(name):
   return Case
 
 
+# All are prepared for other tests too; this one is about TFDS.
 for _name in NAMES:
-  globals()[f"{_name}_case"] = _case(_name)
+  _made = _case(_name)
+  if _name != "nbody_gravity":
+    _made = pytest.mark.slow(_made)
+  globals()[f"{_name}_case"] = _made
 
 # Whose initial states are the outcome of a motion.
 FROM_MOTION = ("four", "three_linear", "three_quartic")

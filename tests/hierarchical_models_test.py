@@ -333,9 +333,8 @@ def test_space_and_open_borders(box_side, num_dims):
   assert all(np.all(np.isfinite(x)) for x in states)
 
 
-@pytest.mark.parametrize(
-  "module", [DELTA, pytest.param(HIERARCHICAL_HOGN, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("module", [DELTA, HIERARCHICAL_HOGN])
+@pytest.mark.slow
 def test_gradients_under_xla_are_those_without(module):
   """HOGN's are second ones."""
   model = perturbed(built(small(module)))

@@ -88,6 +88,7 @@ def test_a_place_in_the_stream_does_not_depend_on_the_order(split):
   assert len({x.tobytes() for x in states}) == 3
 
 
+@pytest.mark.slow
 def test_known_errors_of_simple_predictions():
   """Frame 30 to 40: mean squared displacement, best straight line.
 

@@ -56,6 +56,7 @@ def examples(data, split):
   return list(tfds.as_numpy(builder.as_dataset(split=split)))
 
 
+@pytest.mark.slow
 @needs_ase
 class SlabsCase(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = plugins.load("datasets", "slabs").Builder

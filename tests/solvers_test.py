@@ -184,7 +184,7 @@ def test_adaptive_steps_need_an_error_estimate():
     FixedSteps(32, "rk4"),
     FixedSteps(32, "yoshida6"),
     AdaptiveSteps(1e-10),
-    BlockSteps(2e-4),
+    pytest.param(BlockSteps(2e-4), marks=pytest.mark.slow),
   ],
 )
 def test_solvers_agree(solver):
