@@ -153,11 +153,11 @@ def _nearest(pairs, distance, num_rows, max_neighbours):
 
 
 def _warn(found, max_neighbours):
-  over = int(tf.reduce_sum(tf.cast(found > max_neighbours, tf.int32)))
-  if over:
+  if tf.reduce_any(found > max_neighbours):
+    # Without numbers: the same words are shown once.
     warnings.warn(
-      f"{over} particles have more than {max_neighbours} neighbours within the "
-      f"cutoff, one has {int(tf.reduce_max(found))}; the nearest are kept. "
-      "Raise max_neighbours, or lower the cutoff, to keep all",
+      f"some particles have more than {max_neighbours} neighbours within the "
+      "cutoff, of which the nearest are kept. Raise max_neighbours, or lower "
+      "the cutoff, to keep all",
       stacklevel=4,
     )

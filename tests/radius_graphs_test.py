@@ -152,7 +152,7 @@ def test_of_equal_neighbours_all_receivers_keep_the_same():
 
 
 def test_a_warning_says_what_is_dropped_and_what_to_set():
-  with pytest.warns(UserWarning, match=r"16 .*than 6 .*has 8.*max_neighbours"):
+  with pytest.warns(UserWarning, match=r"more than 6 .*Raise max_neighbours"):
     build(square(), 1.5, 4.0, most=6)
   with warnings.catch_warnings():
     warnings.simplefilter("error")
