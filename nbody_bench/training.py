@@ -110,7 +110,8 @@ def train(
     `"seconds_per_step"`, the median, if it did any.
 
   Raises:
-    ValueError: if the loss does not depend on a variable.
+    ValueError: if the loss does not depend on a variable, unless there is one
+      body alone, to which a network of edges has nothing to say.
     NonFiniteLossError: naming the step, the cause and the last good checkpoint.
     KeyboardInterrupt: after a signal, when everything is saved.
   """
@@ -217,7 +218,12 @@ def _until_next(schedule, step):
 
 
 def _check_gradients(loss_of, variables, window):
-  """Refuses a model with variables that would never be trained."""
+  """Refuses a model with variables that would never be trained.
+
+  A lone body has no neighbours: networks of edges have nothing to learn then.
+  """
+  if window.state.position.shape[2] == 1:
+    return
   with tf.GradientTape() as tape:
     loss = loss_of(window)
   gradients = tape.gradient(loss, variables)

@@ -8,7 +8,7 @@ import pytest
 import sonnet as snt
 import tensorflow as tf
 
-from nbody_bench import testing, training
+from nbody_bench import plugins, testing, training
 from nbody_bench.recipes import Recipe
 from nbody_bench.simulators import LearnedSimulator
 from nbody_bench.states import State
@@ -50,12 +50,15 @@ def train(
   validate=None,
   spoil=0.0,
   checkpoint="last",
+  num_bodies=5,
   **kwargs,
 ):
   tf.keras.utils.set_random_seed(0)
   tf.config.experimental.enable_op_determinism()
   model = model or Spring()
-  data = testing.trajectory(num_frames=6, batch=8, box_side=np.inf)
+  data = testing.trajectory(
+    num_frames=6, batch=8, num_particles=num_bodies, box_side=np.inf
+  )
   data.state.velocity[3, 2] += spoil
   model.step(
     *testing.to_tensors((data.frame(0), data.particles, data.domain)), 0.01
@@ -286,6 +289,13 @@ def test_a_variable_that_is_never_trained_is_an_error(tmp_path):
     ValueError, match=r"does not depend on the variables .*idle"
   ):
     train(tmp_path, 12, model=Idle())
+
+
+def test_a_lone_body_has_no_edges_to_learn_of(tmp_path):
+  plugin = plugins.load_model("ogn")
+  model = plugin.build(plugin.config(widths=(4,)), testing.problem())
+  train(tmp_path, 12, model=model, num_bodies=1)
+  assert log(tmp_path)[-1][0] == 12
 
 
 def test_learning_rate_schedules():
