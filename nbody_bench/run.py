@@ -57,7 +57,7 @@ def define(values, argv):
     "start_from",
     None,
     "output_dir of another run, whose weights each seed begins with; with "
-    "--train_steps=0 they are rolled out as they are",
+    "--train_steps=0 they are rolled out as they are, by any integrator",
     **options,
   )
   flags.DEFINE_enum(

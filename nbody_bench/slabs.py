@@ -12,7 +12,7 @@ import numpy as np
 
 from nbody_bench import effective_medium, periodic_pairs, slabs_ase
 from nbody_bench.elements import NUMBERS, RADII
-from nbody_bench.structures import ADSORBATE, FIXED, SURFACE
+from nbody_bench.states import ADSORBATE, FIXED, SURFACE
 
 # A catalyst of the second kind has at least one of the metals of that kind.
 METALS = (("Cu", "Ag", "Au", "Pd", "Pt"), ("Ni", "Al"))

@@ -70,7 +70,8 @@ class Particles(NamedTuple):
   history: State | None = None
 
 
-# Values of `Particles.tag`.
+# Values of `Particles.tag`, as in OC20: held below the surface, of the surface,
+# on it.
 FIXED, SURFACE, ADSORBATE = 0, 1, 2
 # The fields of `Particles` that are one number for each system.
 OF_SYSTEM = ("coupling", "softening")

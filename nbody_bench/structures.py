@@ -16,11 +16,9 @@ import tensorflow_datasets as tfds
 from nbody_bench import external, generation
 from nbody_bench.elements import MASSES
 from nbody_bench.external import floats, integers
-from nbody_bench.states import Domain
+from nbody_bench.states import FIXED, Domain
 from nbody_bench.systems import System
 
-# Of `Particles.tag`, as in OC20: held below the surface, of the surface, on it.
-FIXED, SURFACE, ADSORBATE = range(3)
 # Where a structure comes from: a relaxation, atoms that were displaced from
 # where they are in one, or molecular dynamics that begins there.
 RELAXATION, PERTURBED, DYNAMICS = range(3)

@@ -30,8 +30,7 @@ from nbody_bench import (
   validation,
 )
 from nbody_bench.slab_relaxations import SPLITS
-from nbody_bench.states import Domain
-from nbody_bench.structures import ADSORBATE, FIXED, SURFACE
+from nbody_bench.states import ADSORBATE, FIXED, SURFACE, Domain
 from nbody_bench.systems import System
 
 needs_ase = pytest.mark.skipif(
