@@ -29,7 +29,9 @@ setuptools.setup(
   packages=setuptools.find_packages(include=["nbody_bench", "nbody_bench.*"])
   + [f"nbody_bench.{p}" for p in _inner],
   package_dir={f"nbody_bench.{f}": f for f in _FOLDERS},
-  package_data={"": ["*.md", "*.bib", "*.txt", "*.json", "*.html"]},
+  package_data={
+    "": ["*.md", "*.bib", "*.txt", "*.json", "*.html", "*.css", "*.js"]
+  },
   install_requires=[
     "absl-py",
     "dm-sonnet>=2.0.2",

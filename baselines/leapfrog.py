@@ -34,27 +34,38 @@ class Config:
 TESTING = (Config(num_substeps=2),)
 
 
-class Simulator(simulators.ForceSimulator):
-  """Leapfrog.
+class TrueLaw(simulators.ForceSimulator):
+  """The true law in an integrator.
 
   Raises:
     ValueError: if the law is withheld or not known, or its force depends on
-      velocity.
+      velocity and the integrator is a splitting.
   """
 
-  def __init__(self, config: Config, problem: Problem):
+  def __init__(
+    self, name: str, problem: Problem, integrator: str, num_substeps: int
+  ):
     if problem.withheld:
       raise ValueError(
-        f"leapfrog needs the law, of which {problem.dataset} withholds "
+        f"{name} needs the law, of which {problem.dataset} withholds "
         f"{', '.join(problem.withheld)}; use a model that learns it"
       )
     if not problem.system.is_known:
       raise ValueError(
-        f"leapfrog needs the law, and nobody knows that of {problem.dataset}; "
+        f"{name} needs the law, and nobody knows that of {problem.dataset}; "
         "use a model that learns it"
       )
     super().__init__(
-      problem.system.force,
-      integrators.INTEGRATORS["leapfrog"],
-      config.num_substeps,
+      problem.system.force, integrators.INTEGRATORS[integrator], num_substeps
     )
+
+
+class Simulator(TrueLaw):
+  """Leapfrog.
+
+  Raises:
+    ValueError: as `TrueLaw`.
+  """
+
+  def __init__(self, config: Config, problem: Problem):
+    super().__init__("leapfrog", problem, "leapfrog", config.num_substeps)

@@ -3,6 +3,7 @@
   validate DIR   check a submission: format, hashes, arrays
   score DIR      recompute every score from the arrays, claimed beside re-scored
   submit DIR     re-score and enter it into the board
+  rescore        re-score all entries whose arrays are at hand, rank changes
   build          print the tables and write the page
 
 DIR is the `submission/` folder that `nbody_bench.run` wrote. Data that a task
@@ -33,7 +34,8 @@ def define(values, argv):
   flags.DEFINE_string(
     "arrays_at",
     "",
-    "https address or path under which the arrays will be kept (submit)",
+    "https address or path, relative to the board, under which the files of "
+    "`predictions` will be kept (submit)",
     **options,
   )
 
@@ -41,7 +43,7 @@ def define(values, argv):
 def leaderboard(values, rest):
   """Runs the command."""
   from nbody_bench import submissions
-  from nbody_bench.leaderboard import build, scoring
+  from nbody_bench.leaderboard import build, rescoring, scoring, standings
 
   command, *directories = rest or [""]
   if not values.board:
@@ -51,14 +53,22 @@ def leaderboard(values, rest):
     if not values.out:
       raise ValueError("build needs --out, the folder for the page")
     page = build.build(board, pathlib.Path(values.out))
-    for table in scoring.board_tables(board):
-      print(table, end="\n\n")
+    for entries in build.by_task(board):
+      print(standings.text(entries), end="\n\n")
     print(f"page: {page.resolve().as_uri()}")
+    return
+  if command == "rescore" and not directories:
+    changes, left, wrong = rescoring.rescore(board, values.data_dir)
+    print(changes)
+    for line in left:
+      print(f"NOT RE-SCORED: {line}")
+    if wrong:
+      raise ValueError("; ".join(wrong))
     return
   if command not in ("validate", "score", "submit") or not directories:
     raise ValueError(
       f"{' '.join(rest) or 'no command'!r} is not understood; say validate, "
-      "score or submit with the folder of a submission, or build"
+      "score or submit with the folder of a submission, or build or rescore"
     )
   for directory in directories:
     submission = submissions.load(pathlib.Path(directory))

@@ -1,7 +1,7 @@
 """Builds the static page from the entries of a board."""
 
 import datetime
-import json
+import itertools
 import pathlib
 from typing import Any
 
@@ -9,16 +9,15 @@ import numpy as np
 
 import nbody_bench
 from nbody_bench import evaluation
-from nbody_bench.files import replace_bytes
-from nbody_bench.leaderboard import scoring
+from nbody_bench.leaderboard import details, scoring, site, standings
+from nbody_bench.leaderboard.composite import SCALES
 from nbody_bench.metrics import METRIC_VERSION
 
-_TEMPLATE = pathlib.Path(__file__).parent / "page.html"
 _PREVIEW_FRAMES = 101
 
 
 def build(board: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
-  """Writes `index.html`, which works from a file and fetches nothing.
+  """Writes the page, which works from a file and fetches nothing, and its API.
 
   Args:
     board: the folder of entries, possibly empty.
@@ -27,31 +26,34 @@ def build(board: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
   Returns:
     The page's path.
   """
-  data = json.dumps(page_data(board), allow_nan=False)
-  # Inside a script element only `<` can end it; as an escape it cannot.
-  data = data.replace("<", "\\u003c")
-  page = _TEMPLATE.read_text().replace("{{BOARD_DATA}}", data)
-  path = out / "index.html"
-  replace_bytes(path, page.encode())
-  return path
+  return site.write(page_data(board), out)
 
 
 def page_data(board: pathlib.Path) -> dict[str, Any]:
   """Returns what the page shows, as plain data."""
-  by_task: dict[str, Any] = {}
-  for submission, scores, preview in scoring.entries(board):
-    task = by_task.setdefault(submission["task"], _task(scores))
-    task["entries"].append(_entry(submission, scores, preview))
   return {
     "title": "nbody_bench leaderboard",
     "version": nbody_bench.__version__,
     "metric_version": METRIC_VERSION,
     "generated": datetime.date.today().isoformat(),
-    "tasks": [by_task[k] for k in sorted(by_task)],
+    "scales": SCALES,
+    "tasks": [_task(entries) for entries in by_task(board)],
   }
 
 
-def _task(scores):
+def by_task(board: pathlib.Path) -> list[list[scoring.Entry]]:
+  """Returns the entries of each task, sorted by its id."""
+
+  def task(entry):
+    return entry.submission["task"]
+
+  entries = sorted(scoring.entries(board), key=task)
+  return [list(group) for _, group in itertools.groupby(entries, key=task)]
+
+
+def _task(entries):
+  stands = standings.of_task(entries)
+  scores = entries[0].scores
   task, floor = scores["task"], scores["floor"]
   return {
     "id": task["id"],
@@ -60,6 +62,8 @@ def _task(scores):
       f"{task['num_trajectories']} trajectories of split {task['split']!r} "
       "from their initial states."
     ),
+    "dataset": task["id"].rpartition("/")[0],
+    "kind": task.get("kind", "motion"),
     "num_trajectories": task["num_trajectories"],
     "num_particles": task["num_particles"],
     "time_step": task["time_step"],
@@ -67,8 +71,11 @@ def _task(scores):
     "report_steps": task["report_steps"],
     "metrics": [_metric(name) for name in scores["scores"]],
     "floor": {name: value["at"] for name, value in floor.items()},
-    "floor_curves": {name: value["curve"] for name, value in floor.items()},
-    "entries": [],
+    "floor_curves": {
+      name: _curve(value["curve"]) for name, value in floor.items()
+    },
+    "smallest_difference": _by_metric(stands.smallest_difference),
+    "entries": [_entry(entry, stands, i) for i, entry in enumerate(entries)],
   }
 
 
@@ -84,14 +91,17 @@ def _metric(name):
   }
 
 
-def _entry(submission, scores, preview):
+def _entry(entry, stands, i):
+  submission, scores = entry.submission, entry.scores
   card, training = submission["card"], submission["training"]
+  ranks = stands.ranks[i]
   return {
     "key": submission["model_key"],
     "name": card["name"],
     "version": submission["version"],
     "authors": card.get("authors", []),
-    "division": card["division"],
+    "division": standings.division(entry),
+    "claimed_division": card["division"],
     "tier": "re-scored",
     "date": submission["date"],
     "code": card.get("code") or None,
@@ -101,15 +111,52 @@ def _entry(submission, scores, preview):
     "seeds": [p["seed"] for p in submission["predictions"]],
     "train_steps": training["steps"],
     "train_seconds": training["seconds"],
-    "scores": {k: v["at"] for k, v in scores["scores"].items()},
+    "config": submission["config"],
+    "physics_given": card.get("physics_given", []),
+    "symmetries": card.get("symmetries", []),
+    "scores": _scores(scores["scores"], _by_metric(stands.intervals[i])),
+    "ranks": _by_metric({c: r and [r.first, r.last] for c, r in ranks.items()}),
+    "unranked": stands.unranked[i],
+    "ties": _by_metric({c: r and r.group for c, r in ranks.items()}),
+    "at_floor": _by_metric({c: r and r.at_floor for c, r in ranks.items()}),
     "claimed": submission["claims"],
     "agrees": not scores["disagreements"] if submission["claims"] else None,
-    "curves": {k: v["curve"] for k, v in scores["scores"].items()},
+    "findings": scores.get("findings", []),
+    "curves": {k: _curve(v["curve"]) for k, v in scores["scores"].items()},
+    "bands": {k: v.get("band", []) for k, v in scores["scores"].items()},
+    "survival": _curve(scores.get("survival", [])),
     "timing": _timing(submission.get("timing")),
     "equivariance": submission.get("equivariance"),
     "diverged": scores["diverged"],
-    "preview": _thin(preview) if preview else None,
+    "worst": scores.get("worst", []),
+    "preview": _thin(entry.preview) if entry.preview else None,
+    "per_seed": {k: v.get("per_seed", {}) for k, v in scores["scores"].items()},
   }
+
+
+def _scores(scores, intervals):
+  """Returns mean, spread and the ends of the interval, null if unknown."""
+  result = {}
+  for name, score in scores.items():
+    ends = intervals.get(name, {})
+    result[name] = {}
+    for k, value in score["at"].items():
+      low, high = ends.get(k, (None, None))
+      result[name][k] = value | {"low": low, "high": high}
+  return result
+
+
+def _by_metric(columns):
+  """Returns `{metric: {k: value}}` of `{"<metric>@<k>": value}`."""
+  nested: dict[str, dict[str, Any]] = {}
+  for column, value in columns.items():
+    name, _, k = column.partition("@")
+    nested.setdefault(name, {})[k] = value
+  return nested
+
+
+def _curve(values):
+  return [details.rounded(x) for x in values]
 
 
 def _timing(timing):

@@ -20,33 +20,52 @@ def metric(name: str) -> Metric:
   return plugins.load("metrics", name).METRIC
 
 
-def score(
+def values(
   task: Task, prediction: Any, truth: Split, system: System
-) -> dict[str, Any]:
-  """Returns all scores of one roll-out.
+) -> dict[str, np.ndarray]:
+  """Returns the values `[B, T]` of every metric of one roll-out, by name.
 
   Args:
-    task: names metrics and steps.
+    task: names metrics.
     prediction: of the task's kind (see `predictions`), arrays
       `[B, task.num_steps, ...]`, steps 1 onward. From its first non-finite
       frame on a trajectory counts as diverged.
     truth: the task's trajectories, frame 0 included.
     system: the true law.
-
-  Returns:
-    `{"metrics": {name: Metric.summary}, "diverged": number of trajectories}`.
   """
   kind = predictions.KINDS[task.kind]
   aligned = kind.aligned(truth.trajectory, task.num_steps)
   whole = kind.whole(prediction, aligned)
   return {
-    "metrics": {
-      name: metric(name).summary(
-        metric(name).values(whole, aligned, system), task.report_steps
-      )
-      for name in task.metrics
-    },
-    "diverged": int(np.sum(kind.first_non_finite(prediction) >= 0)),
+    name: metric(name).values(whole, aligned, system) for name in task.metrics
+  }
+
+
+def summaries(task: Task, each: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Returns `{name: Metric.summary}` of what `values` returned."""
+  return {
+    name: metric(name).summary(x, task.report_steps) for name, x in each.items()
+  }
+
+
+def diverged(task: Task, prediction: Any) -> int:
+  """Returns the number of trajectories with a non-finite frame."""
+  kind = predictions.KINDS[task.kind]
+  return int(np.sum(kind.first_non_finite(prediction) >= 0))
+
+
+def score(
+  task: Task, prediction: Any, truth: Split, system: System
+) -> dict[str, Any]:
+  """Returns all scores of one roll-out; arguments as of `values`.
+
+  Returns:
+    `{"metrics": {name: Metric.summary}, "diverged": number of trajectories}`.
+  """
+  each = values(task, prediction, truth, system)
+  return {
+    "metrics": summaries(task, each),
+    "diverged": diverged(task, prediction),
   }
 
 

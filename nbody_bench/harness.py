@@ -26,6 +26,7 @@ from nbody_bench import (
   preparation,
   rollouts,
   rotation_instability,
+  saved_model,
   structure_timing,
   submissions,
   tables,
@@ -66,6 +67,7 @@ class Settings:
     eval_batch_size: systems in one roll-out call; 0 to choose by N.
     instability_samples: structures and rotations that the rotation instability
       of forces is measured with.
+    save_models: whether the submission holds the models too.
     version: of the submission.
     schedule: when training reports and saves.
 
@@ -89,6 +91,7 @@ class Settings:
   metrics: tuple[str, ...]
   eval_batch_size: int
   instability_samples: tuple[int, int]
+  save_models: bool
   version: str
   schedule: training.Schedule
 
@@ -165,8 +168,11 @@ def _run(settings):
     model = plugin.build(settings.config, told)
     predictor = kind.predictor(model)
     trained.append(_train(settings, problem, task, model, seed, directory))
-    prediction = _predict(settings, predictor, truth.given, task)
+    predict = rollouts.compiled(predictor)
+    prediction = _predict(settings, predict, truth.given, task)
     path = settings.output_dir / "submission"
+    if settings.save_models:
+      _save_model(settings, model, predict, truth.given, task, path, seed)
     submissions.write_predictions(
       path / submissions.prediction_file(task, seed),
       truth.trajectory_id,
@@ -226,6 +232,7 @@ def _run(settings):
     equivariance=symmetry,
     seeds=settings.seeds,
     claims=claims,
+    with_models=settings.save_models,
   )
   floor = evaluation.floor(task, truth, problem.system)
   print(tables.scores(task.id, {plugin.key: claims}, floor))
@@ -424,9 +431,24 @@ def _count(bodies_least_most, data):
   return min(most, max(least, bodies // data.state.position.shape[2]))
 
 
-def _predict(settings, predictor, truth, task):
+def _save_model(settings, model, predict, truth, task, path, seed):
+  """Writes a SavedModel that rolls out as many systems as were at a time."""
+  size = settings.eval_batch_size or rollouts.batch_size(truth)
+  some = truth.select(slice(0, min(size, len(truth.domain.box))))
+  saved_model.write(
+    path / submissions.model_folder(seed),
+    model,
+    predict,
+    rollouts.tensors((some.frame(0), some.particles, some.domain)),
+    tf.constant(
+      predictions.KINDS[task.kind].times(truth, task.num_steps), tf.float32
+    ),
+  )
+
+
+def _predict(settings, predict, truth, task):
   return rollouts.rollout(
-    rollouts.compiled(predictor),
+    predict,
     truth.frame(0),
     truth.particles,
     truth.domain,

@@ -161,8 +161,8 @@ def rollout(
   outputs = []
   for start in range(0, total, size):
     index = np.minimum(np.arange(start, start + size), total - 1)
-    inputs = map_arrays(
-      lambda x, index=index: _tensor(x[index]), (state, particles, domain)
+    inputs = tensors(
+      map_arrays(lambda x, index=index: x[index], (state, particles, domain))
     )
     outputs.append(predict(*inputs, tf.constant(times, tf.float32)).state)
   states = (
@@ -173,5 +173,9 @@ def rollout(
   return Trajectory(np.asarray(times), frames, particles, domain)
 
 
-def _tensor(x):
-  return tf.constant(x.astype(np.float32) if x.dtype.kind == "f" else x)
+def tensors(arrays: Any) -> Any:
+  """Returns (tuples of) NumPy arrays as tensors, numbers in float32."""
+  return map_arrays(
+    lambda x: tf.constant(x.astype(np.float32) if x.dtype.kind == "f" else x),
+    arrays,
+  )

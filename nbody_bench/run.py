@@ -97,6 +97,13 @@ def define(values, argv):
     "with; published 1000,100",
     **options,
   )
+  flags.DEFINE_bool(
+    "save_models",
+    False,
+    "put a SavedModel of each seed into the submission, which the leaderboard "
+    "can run again",
+    **options,
+  )
   flags.DEFINE_string("version", "1", "of the submission", **options)
   model = _value_of("model", argv)
   if model:
@@ -163,6 +170,7 @@ def run(values, rest):
       instability_samples=command_line.integers(
         "--instability_samples", values.instability_samples
       ),
+      save_models=values.save_models,
       version=values.version,
       schedule=training.Schedule(
         validate_every=values.validate_every,

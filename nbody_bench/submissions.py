@@ -105,6 +105,7 @@ def write(
   equivariance: Mapping[str, float] | None,
   seeds: Sequence[int],
   claims: Mapping[str, Any],
+  with_models: bool = False,
 ) -> Submission:
   """Writes `submission.json` beside `predictions/<split>-seed<k>.npz`.
 
@@ -121,6 +122,7 @@ def write(
     equivariance: of `equivariance.measure`, or None if it was not measured.
     seeds: of the predictions.
     claims: of `evaluation.over_seeds`.
+    with_models: whether a SavedModel of each seed is there too.
 
   Raises:
     SubmissionError: if the result breaks the schema.
@@ -150,6 +152,15 @@ def write(
     "predictions": files,
     "claims": {name: claim["at"] for name, claim in claims.items()},
   }
+  if with_models:
+    content["models"] = [
+      {
+        "seed": seed,
+        "folder": model_folder(seed),
+        "sha256": _folder_sha256(directory / model_folder(seed)),
+      }
+      for seed in seeds
+    ]
   if equivariance is not None:
     content["equivariance"] = dict(equivariance)
   if timing is not None:
@@ -167,8 +178,57 @@ def prediction_file(task: Task, seed: int) -> str:
   return f"predictions/{task.split}-seed{seed}.npz"
 
 
-def load(directory: pathlib.Path) -> Submission:
+def model_folder(seed: int) -> str:
+  """Returns the path of a SavedModel inside a submission."""
+  return f"models/seed{seed}"
+
+
+def checked_model(
+  submission: Submission, entry: Mapping[str, Any]
+) -> pathlib.Path:
+  """Returns the folder of a SavedModel, which is as it was submitted.
+
+  Args:
+    submission: names the folders.
+    entry: of `submission.content["models"]`.
+
+  Raises:
+    SubmissionError: if it is not there, or has changed.
+  """
+  folder = submission.directory / entry["folder"]
+  inside = folder.resolve().is_relative_to(submission.directory.resolve())
+  if not inside or not folder.is_dir():
+    raise SubmissionError(
+      f"{entry['folder']}: no such folder inside the submission; links are not "
+      "followed"
+    )
+  if _folder_sha256(folder) != entry["sha256"]:
+    raise SubmissionError(
+      f"{entry['folder']}: its files are not those of submission.json; submit "
+      "the folder as it was written"
+    )
+  return folder
+
+
+def _folder_sha256(folder):
+  """Returns the hash of the names and hashes of all files."""
+  lines = [
+    f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+    for path in sorted(folder.rglob("*"))
+    if path.is_file() and not path.is_symlink()
+  ]
+  return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load(
+  directory: pathlib.Path, any_metric_version: bool = False
+) -> Submission:
   """Reads and checks `submission.json`; arrays are not touched.
+
+  Args:
+    directory: where it lies.
+    any_metric_version: whether claims may be of another version of the metrics,
+      as those of older entries of a board are.
 
   Raises:
     SubmissionError: naming every fault.
@@ -187,7 +247,11 @@ def load(directory: pathlib.Path) -> Submission:
     )
   except (ValueError, RecursionError) as error:
     raise SubmissionError(f"{path} is not valid JSON: {error}") from None
-  check_schema(content)
+  check_schema(
+    content | {"metric_version": METRIC_VERSION}
+    if any_metric_version and isinstance(content, dict)
+    else content
+  )
   return Submission(pathlib.Path(directory), content)
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -218,6 +219,49 @@ def test_page_holds_every_entry(outputs, data_dir, tmp_path, capsys):
       mean = entry["scores"]["rollout_rmse"]["20"]["mean"]
       assert mean == pytest.approx(expected)
   assert entries["delta_gn"]["seeds"] == [0, 1]
+  assert entries["delta_gn"]["unranked"] == "2 of 3 training seeds"
+  first = {k: e["ranks"]["rollout_rmse"]["40"] for k, e in entries.items()}
+  assert first == {"leapfrog": [1, 1], "ballistic": [2, 2], "delta_gn": None}
+  for entry in entries.values():
+    value = entry["scores"]["rollout_rmse"]["40"]
+    assert value["low"] < value["mean"] < value["high"]
+
+
+def test_a_board_is_scored_anew(outputs, data_dir, tmp_path, capsys):
+  """Also from scores of another version, which no page is built of."""
+  for name, at in (
+    ("ballistic", outputs),
+    ("leapfrog", outputs),
+    ("delta_gn", ""),
+  ):
+    submission = outputs / name / "submission"
+    arrays = f"--arrays_at={at and submission}"
+    assert board(tmp_path, data_dir, "submit", submission, arrays) == 0
+  entries = tmp_path / "board"
+  capsys.readouterr()
+  assert board(tmp_path, data_dir, "rescore") == 0
+  output = capsys.readouterr().out
+  assert "no rank has changed" in output
+  assert re.search("NOT RE-SCORED: delta_gn/1/.* not at hand", output)
+
+  path = entries / "leapfrog" / "1" / TASK.replace("/", "-") / "scores.json"
+  scored = json.loads(path.read_text())
+  path.write_text(json.dumps(scored | {"metric_version": 0}))
+  assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 2
+  assert "of metric version 0, this is 1; run" in capsys.readouterr().err
+  values = path.with_name("values.npz")
+  with np.load(values) as file:
+    worse = {name: 1e12 * x for name, x in file.items()}
+  np.savez(values, **worse)
+  assert board(tmp_path, data_dir, "rescore") == 0
+  table = capsys.readouterr().out
+  assert re.search(r"leapfrog/1 on \S+ +rollout_rmse@40 +2 +1\n", table)
+  assert json.loads(path.read_text()) == scored
+
+  scored["scores"]["rollout_rmse"]["at"]["40"]["mean"] *= 2
+  path.write_text(json.dumps(scored))
+  assert board(tmp_path, data_dir, "rescore") == 2
+  assert "of the same version, rollout_rmse @40 mean" in capsys.readouterr().err
 
 
 def page_data(folder):

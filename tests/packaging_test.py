@@ -39,7 +39,11 @@ def test_wheel_works_elsewhere(tmp_path, data_dir):
   for needed in (
     "nbody_bench/datasets/nbody_gravity/README.md",
     "nbody_bench/datasets/nbody_gravity/CITATIONS.bib",
-    "nbody_bench/leaderboard/page.html",
+    "nbody_bench/leaderboard/page/index.html",
+    "nbody_bench/leaderboard/page/app.js",
+    "nbody_bench/leaderboard/page/style.css",
+    "nbody_bench/leaderboard/page/vendor/uPlot.iife.min.js",
+    "nbody_bench/leaderboard/page/vendor/uPlot-LICENSE.txt",
     "nbody_bench/submission_schema.json",
   ):
     assert needed in names

@@ -21,25 +21,48 @@ METRIC_VERSION = 1
 Function = Callable[[Trajectory, Trajectory, System], np.ndarray]
 
 
-def at_last_step(values: np.ndarray) -> float:
-  """Returns the mean over samples at the last step of `[B, k]`."""
-  return float(np.mean(values[:, -1]))
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+  """How values of single trajectories and steps become one number.
+
+  It is `over(mean of counted(values))`. Trajectories are averaged in between,
+  so that whoever resamples them needs one number of each: that of `of_steps`.
+
+  Attributes:
+    counted: maps values `[B, k]` of steps 1..k to `[B, j]`, those that count.
+    over: maps a mean of what `counted` returns to the number; increasing.
+  """
+
+  counted: Callable[[np.ndarray], np.ndarray]
+  over: Callable[[np.ndarray], np.ndarray]
+
+  def __call__(self, values: np.ndarray) -> float:
+    """Returns the number for values `[B, k]`."""
+    return float(self.over(np.mean(self.counted(values))))
+
+  def of_steps(self, values: np.ndarray) -> np.ndarray:
+    """Returns the number `[B]` of each trajectory, before `over`."""
+    return np.mean(self.counted(values), -1)
 
 
-def root_mean(values: np.ndarray) -> float:
-  """Returns the root of the mean over samples and steps of `[B, k]`."""
-  return float(np.sqrt(np.mean(values)))
+def _identity(values):
+  return values
 
 
-def mean(values: np.ndarray) -> float:
-  """Returns the mean over samples and steps of `[B, k]`."""
-  return float(np.mean(values))
+def _last(values):
+  return values[:, -1:]
 
 
-def geometric_mean_at_last_step(values: np.ndarray) -> float:
-  """Returns the geometric mean over samples at the last step of `[B, k]`."""
+def _log_of_last(values):
   with np.errstate(divide="ignore"):
-    return float(np.exp(np.mean(np.log(values[:, -1]))))
+    return np.log(values[:, -1:])
+
+
+# At the last step; over all steps; and the geometric mean at the last one.
+at_last_step = Reduction(_last, _identity)
+mean = Reduction(_identity, _identity)
+root_mean = Reduction(_identity, np.sqrt)
+geometric_mean_at_last_step = Reduction(_log_of_last, np.exp)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +77,7 @@ class Metric:
       prediction is NaN, and so may be the value.
     cap: what a non-finite or larger value counts as. Nothing is dropped: a
       diverged roll-out costs this much.
-    reduce: maps values `[B, k]` of steps 1..k to one number.
+    reduce: how values `[B, k]` of steps 1..k become one number.
     floor: maps (truth, label_error `[B, T]`, system) to the values `[B, T]`
       that the error of the labels themselves gives; below it a score means
       nothing. None where there is no such number.
@@ -65,7 +88,7 @@ class Metric:
   description: str
   function: Function
   cap: float
-  reduce: Callable[[np.ndarray], float] = at_last_step
+  reduce: Reduction = at_last_step
   floor: Callable[[Trajectory, np.ndarray, System], np.ndarray] | None = None
   better: str = "lower"
 

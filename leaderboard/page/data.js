@@ -1,0 +1,64 @@
+'use strict';
+
+// The board's data, and what is read off one entry alone.
+
+const board = JSON.parse(byId('board-data').textContent);
+const parsed = new Map();
+
+// Curves and roll-outs wait as text until someone looks at them.
+function block(id) {
+  if (!parsed.has(id)) parsed.set(id, JSON.parse(byId(id)?.textContent ?? 'null'));
+  return parsed.get(id);
+}
+
+const detailOf = entry => block(entry.detail) ?? {};
+const keyOf = entry => (entry.version ? `${entry.key}/${entry.version}` : String(entry.key));
+const labelOf = entry => (entry.version ? `${entry.name ?? entry.key} v${entry.version}` : String(entry.name ?? entry.key));
+const scoreAt = (entry, metric, step) => entry.scores?.[metric]?.[step] ?? null;
+const rankAt = (entry, { metric, step }) => entry.ranks?.[metric]?.[step] ?? null;
+const tieAt = (entry, { metric, step }) => entry.ties?.[metric]?.[step] ?? null;
+const lastStep = task => listOf(task.report_steps).at(-1);
+const datasetOf = task => task.dataset ?? task.id.split('/').slice(0, 2).join('/');
+const metricOf = (task, name) => task.metrics.find(metric => metric.name === name);
+const metricLabel = metric => (metric.unit ? `${metric.label} (${metric.unit})` : String(metric.label));
+const entryOf = (task, key) => task.entries.find(entry => keyOf(entry) === key);
+
+function rankText(rank) {
+  if (!rank) return MISSING;
+  return rank[0] === rank[1] ? String(rank[0]) : `${rank[0]}–${rank[1]}`;
+}
+
+// A letter for each tie group that has at least two members.
+function tieLetters(task, by) {
+  const groups = task.entries.map(entry => tieAt(entry, by)).filter(group => group !== null);
+  const shared = [...new Set(groups.filter((group, index) => groups.indexOf(group) !== index))].sort((a, b) => a - b);
+  return new Map(shared.map((group, index) => [group, index < 26 ? String.fromCharCode(97 + index) : String(index + 1)]));
+}
+
+// What the score can be ordered by: the interval's first rank, then its last.
+function rankValue(entry, by) {
+  const rank = rankAt(entry, by);
+  return rank ? rank[0] + rank[1] / 1e4 : null;
+}
+
+function isBetter(metric, value, other) {
+  return metric?.better === 'higher' ? value > other : value < other;
+}
+
+// All roll-outs of an entry: the first trajectory, then the worst ones.
+function rolloutsOf(entry) {
+  const preview = entry?.has_preview ? detailOf(entry).preview : null;
+  return [preview].flat().filter(Boolean).flatMap((main, index) => [
+    rollout(main, main, index ? `trajectory ${index + 1}` : 'first trajectory'),
+    ...[main.worst].flat().filter(Boolean).map(worst => rollout({ ...main, leapfrog: null, ...worst }, worst, 'among the worst')),
+  ]).filter(({ frames }) => frames > 0);
+}
+
+function rollout(source, facts, label) {
+  const shared = value => (typeof value === 'string' ? block(value) : value);
+  const [times, truth, prediction, leapfrog] = [source.times, source.truth, source.prediction, source.leapfrog].map(shared);
+  const frames = Math.min(...[times, truth, prediction].map(list => listOf(list).length));
+  const numbers = [['trajectory', facts.trajectory_id], ['seed', facts.seed]].filter(([, value]) => Number.isFinite(value));
+  const text = numbers.map(([name, value]) => `${name} ${value}`).join(', ');
+  return { box: source.box, times, truth, prediction, leapfrog, frames, label: text ? `${label} (${text})` : label };
+}

@@ -1,0 +1,103 @@
+"""Scores a whole board anew and says whose rank has changed."""
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+
+from nbody_bench import plugins, submissions, tables
+from nbody_bench.leaderboard import resampling, scoring, standings
+from nbody_bench.metrics import METRIC_VERSION
+
+
+def rescore(
+  board: pathlib.Path, data_dir: str | None
+) -> tuple[str, list[str], list[str]]:
+  """Re-scores all entries whose arrays are at hand.
+
+  Also those whose scores are of this version of the metrics: theirs must come
+  out the same.
+
+  Args:
+    board: the folder of entries; a path under which arrays lie is relative to
+      it.
+    data_dir: where TFDS keeps its data.
+
+  Returns:
+    A table of changed ranks; what was left as it is, and why; what is wrong.
+
+  Raises:
+    SubmissionError: if an entry is incomplete or its submission not valid.
+  """
+  folders = scoring.folders(board)
+  before = [scoring.read(folder) for folder in folders]
+  left, wrong = [], []
+  for folder, entry in zip(folders, before, strict=True):
+    key = folder.relative_to(board).as_posix()
+    at = entry.scores["arrays_at"]
+    if not at or at.startswith("https://"):
+      left.append(f"{key}: its arrays are not at hand ({at or 'not offered'})")
+      continue
+    submission = submissions.Submission(board / at, entry.submission)
+    others = scoring.predecessors(before, entry)
+    try:
+      result, files = scoring.rescore(submission, data_dir, others)
+    except submissions.SubmissionError as error:
+      wrong.append(f"{key}: {error}")
+      continue
+    if entry.scores["metric_version"] == METRIC_VERSION:
+      old = {name: s["at"] for name, s in entry.scores["scores"].items()}
+      drifted = scoring.disagreements(old, result["scores"])
+      wrong += [f"{key}: of the same version, {line}" for line in drifted]
+    facts = {"arrays_at": at, "entered": entry.entered}
+    scoring.write_results(folder, facts | result, files)
+  after = [scoring.read(folder) for folder in folders]
+  return rank_changes(before, after), left, wrong
+
+
+def rank_changes(
+  before: Sequence[scoring.Entry], after: Sequence[scoring.Entry]
+) -> str:
+  """Returns a table of the ranks that differ between two states of a board.
+
+  Args:
+    before: entries, scored by any version of the metrics.
+    after: the same entries, in the same order.
+  """
+  rows = [["", "score", "before", "after"]]
+  old, new = _ranks(before), _ranks(after)
+  for key, columns in new.items():
+    for column in sorted(columns | old[key]):
+      ranks = [r[key].get(column, "-") for r in (old, new)]
+      if ranks[0] != ranks[1]:
+        rows.append([key, column, *ranks])
+  return tables.align(rows) if len(rows) > 1 else "no rank has changed"
+
+
+def _ranks(entries):
+  """Returns `{entry and task: {score: rank as text}}`."""
+  known = set(plugins.names("metrics"))
+  ranks = {}
+  by_task = sorted(entries, key=lambda e: e.submission["task"])
+  for task, group in itertools.groupby(
+    by_task, key=lambda e: e.submission["task"]
+  ):
+    # A metric that is gone ranks nobody.
+    same = [_of_metrics(entry, known) for entry in group]
+    for entry, of_entry in zip(
+      same, standings.of_task(same).ranks, strict=True
+    ):
+      ranks[f"{entry.name} on {task}"] = {
+        c: standings.rank_text(s) for c, s in of_entry.items()
+      }
+  return ranks
+
+
+def _of_metrics(entry, known):
+  scores = entry.scores["scores"]
+  kept = {name: s for name, s in scores.items() if name in known}
+  return entry._replace(
+    scores=entry.scores | {"scores": kept},
+    values={
+      c: x for c, x in entry.values.items() if resampling.metric_of(c) in known
+    },
+  )

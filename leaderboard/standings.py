@@ -1,0 +1,126 @@
+"""Intervals and ranks of all entries of one task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nbody_bench import tables
+from nbody_bench.leaderboard import composite, ranking, resampling
+from nbody_bench.leaderboard.scoring import Entry
+
+
+class Standings(NamedTuple):
+  """Where the entries of a task stand; lists are in their order.
+
+  Attributes:
+    intervals: `{"<metric>@<k>": (low, high)}` of each entry.
+    ranks: of each entry and score, `{"<metric>@<k>": Standing or None}`.
+    unranked: why an entry has no rank, or None.
+    smallest_difference: of each score, see `ranking.smallest_difference`.
+  """
+
+  intervals: list[dict[str, tuple[float, float]]]
+  ranks: list[dict[str, ranking.Standing | None]]
+  unranked: list[str | None]
+  smallest_difference: dict[str, float | None]
+
+
+def of_task(entries: Sequence[Entry]) -> Standings:
+  """Returns where entries, all of one task, stand.
+
+  An entry's intervals follow from its own values alone.
+  """
+  newest = max(map(_version, entries))
+  candidates = [_candidate(entry, newest) for entry in entries]
+  floor = entries[0].scores["floor"]
+  columns = _columns(entries[0].scores)
+  ranks = {
+    c: ranking.standings(c, candidates, _floor(floor, c)) for c in columns
+  }
+  return Standings(
+    intervals=[
+      {c: resampling.interval(x) for c, x in candidate.draws.items()}
+      for candidate in candidates
+    ],
+    ranks=[{c: ranks[c][i] for c in columns} for i in range(len(entries))],
+    unranked=[candidate.unranked for candidate in candidates],
+    smallest_difference={
+      c: ranking.smallest_difference(c, candidates, _floor(floor, c))
+      for c in columns
+    },
+  )
+
+
+def text(entries: Sequence[Entry]) -> str:
+  """Returns the scores and ranks of entries, all of one task, as text."""
+  scores = {entry.name: entry.scores["scores"] for entry in entries}
+  of_scores = tables.scores(
+    entries[0].submission["task"], scores, entries[0].scores["floor"]
+  )
+  return f"{of_scores}\n\n{_table(entries, of_task(entries))}"
+
+
+def _table(entries, standings):
+  """Returns ranks by the first metric at the last step."""
+  first = next(iter(entries[0].scores["scores"]))
+  at = resampling.column(first, entries[0].scores["task"]["report_steps"][-1])
+  rows = [["", "division", f"rank by {at}", "composite"]]
+  for i, entry in enumerate(entries):
+    total = composite.composite(entry.scores["scores"])
+    rank = rank_text(standings.ranks[i][at])
+    rows.append(
+      [
+        entry.name,
+        division(entry),
+        f"{rank} ({standings.unranked[i]})" if rank == "-" else rank,
+        "-" if total is None else f"{total:.3f}",
+      ]
+    )
+  return tables.align(rows)
+
+
+def rank_text(standing: ranking.Standing | None) -> str:
+  """Returns a rank or its interval as text, "-" if there is none."""
+  if standing is None:
+    return "-"
+  first, last = standing.first, standing.last
+  text = f"{first}" if first == last else f"{first}-{last}"
+  return f"{text} at floor" if standing.at_floor else text
+
+
+def division(entry: Entry) -> str:
+  """Returns the division of an entry after the tests of its arrays."""
+  own = entry.submission["card"]["division"]
+  return entry.scores.get("division", own)
+
+
+def _candidate(entry, newest):
+  task = entry.submission["task"]
+  unranked = ranking.why_unranked(
+    division(entry),
+    entry.submission["training"],
+    len(entry.submission["predictions"]),
+    bool(entry.values),
+    entry.scores.get("findings", ()),
+  )
+  if unranked is None and _version(entry) != newest:
+    own = entry.submission["dataset_version"]
+    unranked = f"of version {own} of the data, which is not the newest"
+  draws = resampling.draws(task, entry.name, entry.values)
+  return ranking.Candidate(draws, division(entry), unranked)
+
+
+def _version(entry):
+  return tuple(map(int, entry.submission["dataset_version"].split(".")))
+
+
+def _columns(scores: Mapping[str, Any]) -> list[str]:
+  return [
+    resampling.column(name, k)
+    for name, score in scores["scores"].items()
+    for k in score["at"]
+  ]
+
+
+def _floor(floor, column):
+  name, _, k = column.partition("@")
+  return floor[name]["at"][k] if name in floor else None

@@ -1,0 +1,458 @@
+"""The page, in a browser."""
+
+import csv
+import json
+import math
+import time
+
+import chromium
+import page_fixtures
+import pytest
+
+from nbody_bench.leaderboard import site
+
+pytestmark = pytest.mark.skipif(
+  chromium.find() is None,
+  reason="needs a browser: no chromium or google-chrome on the PATH",
+)
+
+TAB = 9
+ROWS = "[...document.querySelectorAll('#table tbody tr')]"
+NAMES = f"{ROWS}.map(row => row.querySelector('.open').textContent)"
+SORT = "document.querySelector('#table [aria-sort]:not([aria-sort=none])')"
+
+
+@pytest.fixture(scope="module")
+def data():
+  return page_fixtures.page_data(12, previews=3)
+
+
+@pytest.fixture(scope="module")
+def folder(data, tmp_path_factory):
+  return site.write(data, tmp_path_factory.mktemp("page")).parent
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+  with chromium.browser(tmp_path_factory.mktemp("profile")) as one:
+    one.size(1000, 700)
+    yield one
+
+
+@pytest.fixture
+def page(tab, folder):
+  """The page of twelve entries; nothing may go wrong in it."""
+  address = (folder / "index.html").as_uri()
+  if tab.run("location.href.split(/[?#]/)[0]") == address:  # as if opened anew
+    tab.run("update(Object.fromEntries(FIELDS.map(field => [field, ''])))")
+  else:
+    tab.open(address)
+  yield tab
+  assert tab.complaints() == []
+  assert tab.requests() == []
+
+
+def choose(page, name, value):
+  page.run(
+    f"(() => {{ const node = byId({name!r}); node.value = {value!r};"
+    " node.dispatchEvent(new Event('input', {bubbles: true}));"
+    " node.dispatchEvent(new Event('change', {bubbles: true})); })()"
+  )
+
+
+def press_header(page, key):
+  page.run(f"document.querySelector('th[data-key=\"{key}\"] button').click()")
+
+
+def test_sorting_by_header(page, data):
+  entries = data["tasks"][0]["entries"]
+  key = "energy_error@100"
+  press_header(page, key)
+  ordered = sorted(
+    entries, key=lambda e: e["scores"]["energy_error"]["100"]["mean"]
+  )
+  names = [e["name"] for e in ordered]
+  assert page.run(NAMES) == names
+  assert page.run(f"{SORT}.getAttribute('aria-sort')") == "ascending"
+  press_header(page, key)
+  assert page.run(NAMES) == names[::-1]
+  assert page.run(f"{SORT}.getAttribute('aria-sort')") == "descending"
+  assert page.run(f"{SORT}.dataset.key") == key
+
+
+def test_ranks_ties_and_reasons_are_shown(page, data):
+  text = page.run("byId('table').innerText")
+  entries = data["tasks"][0]["entries"]
+  for entry in entries:
+    rank = entry["ranks"].get("rollout_rmse", {}).get("100")
+    row = page.run(
+      f"{ROWS}.find(row => row.querySelector('.open').textContent === "
+      f"{entry['name']!r}).cells[0].innerText"
+    )
+    if rank is None:
+      assert "unranked: 2 seeds" in row
+    else:
+      first, last = rank
+      assert row.startswith(str(first) if first == last else f"{first}–{last}")
+  assert "≈a" in text
+  assert "solver-grade: redivision" in text
+  assert "entered as learned-closed" in text
+
+
+@pytest.mark.parametrize(
+  ("control", "value", "keeps"),
+  [
+    ("division", "learned-open", lambda e: e["division"] == "learned-open"),
+    ("tier", "reproduced", lambda e: e["tier"] == "reproduced"),
+    ("symmetry", "translation", lambda e: "translation" in e["symmetries"]),
+    ("physics", "(none)", lambda e: not e["physics_given"]),
+    ("physics", "force law", lambda e: "force law" in e["physics_given"]),
+    ("q", "LEARNED number 7", lambda e: e["name"] == "Learned 7"),
+    ("q", "nothing such", lambda e: False),
+  ],
+)
+def test_filters(page, data, control, value, keeps):
+  choose(page, control, value)
+  kept = {e["name"] for e in data["tasks"][0]["entries"] if keeps(e)}
+  if not kept:
+    assert page.run(f"{ROWS}[0].textContent") == "No entry passes the filter."
+    return
+  assert set(page.run(NAMES)) == kept
+  assert page.run("byId('count').textContent") == f"{len(kept)} of 12 entries"
+  page.run("byId('clear').click()")
+  assert len(page.run(NAMES)) == 12
+
+
+def test_the_address_holds_the_state(page, folder):
+  choose(page, "division", "learned-closed")
+  press_header(page, "num_parameters")
+  choose(page, "by", "momentum_error@20")
+  choose(page, "columns", "all")
+  choose(page, "theme", "dark")
+  seen = page.run("byId('table').innerText"), page.run(NAMES)
+  fragment = page.run("location.hash")
+  page.open((folder / "index.html").as_uri() + fragment)
+  assert (page.run("byId('table').innerText"), page.run(NAMES)) == seen
+  assert page.run("byId('division').value") == "learned-closed"
+  assert page.run("byId('by').value") == "momentum_error@20"
+
+
+def test_back_undoes_and_forward_redoes(page):
+  start = page.run(NAMES)
+  choose(page, "division", "classical")
+  choose(page, "task", "nbody_gravity/n20/rollout100")
+  page.run("history.back()")
+  page.wait("byId('task').value === 'nbody_gravity/n5/rollout100'")
+  assert len(page.run(NAMES)) == 4
+  page.run("history.back()")
+  page.wait(f"{ROWS}.length === 12")
+  assert page.run(NAMES) == start
+  page.run("history.forward()")
+  page.wait(f"{ROWS}.length === 4")
+
+
+def test_an_address_of_nonsense_shows_the_board(page, folder):
+  address = (folder / "index.html").as_uri()
+  page.open(
+    f"{address}#task=x&model=y&sort=z&by=%00&show=%25E0%25,&weights=a:b,,:"
+    "&theme=q&columns=__proto__&division=toString"
+  )
+  assert page.run("byId('task').value") == "nbody_gravity/n5/rollout100"
+  assert page.run(f"{ROWS}[0].textContent") == "No entry passes the filter."
+
+
+def test_weights_reorder_by_composite(page, data):
+  def composites():
+    cell = "row.cells[[...document.querySelectorAll('#table th')].findIndex("
+    cell += "th => th.dataset.key === 'composite')].textContent"
+    return [float(x) for x in page.run(f"{ROWS}.map(row => {cell})")]
+
+  press_header(page, "composite")
+  before = composites()
+  assert before == sorted(before, reverse=True)
+  for metric in ("rollout_rmse", "energy_error"):
+    choose(page, f"weight-{metric}", "0")
+  # Momentum alone is left, on its frozen scale from 1 to 1e-8.
+  best = min(
+    e["scores"]["momentum_error"]["100"]["mean"]
+    for e in data["tasks"][0]["entries"]
+  )
+  assert composites()[0] == pytest.approx(-math.log10(best) / 8, abs=1e-3)
+  assert "weights=" in page.run("location.hash")
+  page.run("byId('reset-weights').click()")
+  assert composites() == before
+
+
+def test_front_is_of_integrators_alone(page, data):
+  labels = page.run("front.line.map(point => point.entry.division)")
+  assert set(labels) == {"classical"}
+  errors = page.run("front.line.map(point => point.score.mean)")
+  assert errors == sorted(errors, reverse=True)
+  choose(page, "front-cursor", "3")
+  point = page.run("byId('front-text').textContent")
+  assert "s a step" in point
+  page.run("byId('front-open').click()")
+  heading = page.run("byId('model-heading').textContent")
+  assert point.startswith(heading)
+
+
+def test_curves_follow_the_cursor_and_the_choice(page, data):
+  titles = page.run(
+    "[...document.querySelectorAll('#panels h3')].map(h => h.textContent)"
+  )
+  assert len(titles) == len(page_fixtures.METRICS) + 1
+  assert titles[-1].startswith("Survival")
+  choose(page, "cursor", "50")
+  shown = page.run("byId('legend').children[0].textContent").rstrip("×")
+  entry = next(
+    e for e in data["tasks"][0]["entries"] if f"{e['name']} v1" == shown
+  )
+  value = page.run("document.querySelector('.readout span').textContent")
+  assert float(value) == pytest.approx(
+    entry["curves"]["rollout_rmse"][49], rel=5e-3
+  )
+  before = page.run("byId('legend').children.length")
+  page.run("byId('legend').children[0].click()")
+  assert page.run("byId('legend').children.length") == before - 1
+  page.run(f"{ROWS}.at(-1).querySelector('input').click()")
+  assert page.run("byId('legend').children.length") == before
+  colours = page.run(
+    "(() => { const c = document.querySelector('#panels canvas'); const d = "
+    "c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+    " return new Set(new Uint32Array(d.buffer)).size; })()"
+  )
+  assert colours > 50  # lines and bands, not an empty frame
+
+
+def test_scaling_joins_the_tasks_of_a_data_set(page):
+  assert not page.run("byId('scaling-view').hidden")
+  assert "∝ N^" in page.run("byId('scaling-key').textContent")
+  choose(page, "scaling", "cost")
+  assert "∝ N^" in page.run("byId('scaling-key').textContent")
+
+
+def test_the_page_of_a_model(page, data):
+  entry = data["tasks"][0]["entries"][1]
+  page.run("document.querySelector('a.open[href*=\"model_1%2F1\"]').click()")
+  assert page.run("byId('board').hidden")
+  text = page.run("byId('model-view').innerText")
+  wanted = [entry["notes"], "seed 2", "8", "A. Author, B. Author", "6,000"]
+  wanted += ["n20/rollout100", "num_substeps", "95 % interval", "Claimed"]
+  for part in wanted:
+    assert part in text, part
+  assert page.run("document.title").startswith("Learned 1 v1")
+  assert page.run("document.activeElement.id") == "model-heading"
+  page.run("history.back()")
+  page.wait("!byId('board').hidden")
+
+
+def test_the_player_moves_and_stops(page):
+  page.run("update({model: 'model_1/1'})")
+  assert page.run("byId('stages').children.length") == 2  # leapfrog beside it
+  pixels = "document.querySelector('#stages canvas').toDataURL()"
+  choose(page, "frame", "0")
+  first = page.run(pixels)
+  choose(page, "speed", "4")
+  page.run("byId('play').click()")
+  assert page.run("byId('play').textContent") == "Pause"
+  page.wait("player.frame >= 2")
+  page.run("byId('play').click()")
+  frame = page.run("player.frame")
+  assert page.run(pixels) != first
+  time.sleep(0.2)
+  assert page.run("player.frame") == frame
+  assert "RMSE" in page.run("byId('stages').innerText")
+  choose(page, "rollout", "1")
+  assert "trajectory 7" in page.run(
+    "byId('rollout').selectedOptions[0].textContent"
+  )
+
+
+def test_export(page, data, tmp_path):
+  page.call(
+    "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path)
+  )
+  choose(page, "division", "learned-open")
+  names = page.run(NAMES)
+  for kind in ("csv", "json", "tex"):
+    page.run(f"document.querySelector('[data-export={kind}]').click()")
+    path = tmp_path / f"nbody_gravity-n5-rollout100.{kind}"
+    for _ in range(200):
+      if path.exists() and path.stat().st_size:
+        break
+      time.sleep(0.02)
+  rows = list(csv.DictReader((tmp_path / path.with_suffix(".csv").name).open()))
+  assert [row["name"] for row in rows] == names
+  exported = json.loads(path.with_suffix(".json").read_text())["entries"]
+  assert [e["name"] for e in exported] == names
+  means = {e["name"]: e["scores"] for e in data["tasks"][0]["entries"]}
+  for row, entry in zip(rows, exported, strict=True):
+    score = means[row["name"]]["energy_error"]["100"]
+    assert float(row["energy_error@100"]) == pytest.approx(score["mean"])
+    assert entry["scores"]["energy_error"]["100"] == pytest.approx(score)
+  table = path.read_text()
+  lines = [line for line in table.splitlines() if line.endswith(r"\\")]
+  assert len(lines) == 1 + len(names)
+  assert len({line.count("&") for line in lines}) == 1
+  assert r"\begin{tabular}" in table
+
+
+def test_every_control_is_reached_by_keyboard(page):
+  reachable = page.run(
+    "[...document.querySelectorAll('button, select, input, a[href], summary')]"
+    ".filter(node => node.checkVisibility() && !node.disabled).length"
+  )
+  page.run(
+    "document.body.addEventListener('focusin', event => {"
+    " const style = getComputedStyle(event.target);"
+    " (window.met ??= new Map()).set(event.target, style.outlineStyle); });"
+    " byId('theme').focus()"
+  )
+  for _ in range(2 * reachable):
+    page.key("Tab", TAB)
+    if page.run("document.activeElement === document.body"):
+      break
+  met = page.run(
+    "[...met.keys()].filter(node => "
+    "node.matches('button, select, input, a[href], summary')).length"
+  )
+  assert met == reachable
+  assert page.run("[...met.values()].every(style => style !== 'none')")
+
+
+def test_a_header_is_pressed_by_keyboard_and_keeps_the_focus(page):
+  page.run("document.querySelector('th[data-key=name] button').focus()")
+  page.key("Enter", 13, "\r")
+  assert page.run("location.hash").startswith("#sort=name")
+  assert page.run("document.activeElement.textContent") == "Model"
+  page.key(" ", 32, " ")
+  assert page.run(f"{SORT}.getAttribute('aria-sort')") == "descending"
+
+
+@pytest.mark.parametrize("model", ["", "model_5/1"])
+def test_a_phone_needs_no_sideways_scrolling(page, model):
+  page.size(375, 812, mobile=True)
+  try:
+    page.run(f"update({{model: {model!r}, columns: 'all'}})")
+    assert page.run("innerWidth") == 375
+    assert page.run("document.documentElement.scrollWidth") <= 375
+    wide = page.run(
+      "[...document.querySelectorAll('main *')].filter(node => "
+      "node.checkVisibility() && !node.closest('.scroll, pre, .u-wrap') &&"
+      " node.getBoundingClientRect().right > 376).map(node => node.outerHTML)"
+    )
+    assert wide == []
+  finally:
+    page.size(1000, 700)
+
+
+def test_dark_by_the_system_and_by_the_switch(page):
+  def brightness():
+    colour = page.run("getComputedStyle(document.body).backgroundColor")
+    return sum(int(x) for x in colour[4:-1].split(","))
+
+  def system(scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.call("Emulation.setEmulatedMedia", features=[feature])
+
+  system("light")
+  assert brightness() > 600
+  system("dark")
+  assert brightness() < 150
+  choose(page, "theme", "light")
+  assert brightness() > 600
+  system("light")
+  choose(page, "theme", "dark")
+  assert brightness() < 150
+
+
+def test_the_policy_forbids_all_network(page):
+  for attempt in ("http://127.0.0.1:9/x", "data:,x"):
+    failed = page.run(f"fetch({attempt!r}).then(() => '', e => e.name)")
+    assert failed == "TypeError"
+  injected = page.run(
+    "(() => { const s = document.createElement('script');"
+    " s.textContent = 'window.injected = 1'; document.body.append(s);"
+    " return window.injected === undefined; })()"
+  )
+  assert injected
+  assert page.complaints()  # each attempt is reported
+  page.events.clear()
+
+
+@pytest.mark.parametrize(
+  ("num_entries", "change"),
+  [
+    (0, dict),
+    (1, dict),
+    (2, page_fixtures.hostile),
+    (2, page_fixtures.without_numbers),
+    (2, page_fixtures.bare),
+  ],
+)
+def test_any_board(tab, tmp_path, num_entries, change):
+  board = change(page_fixtures.page_data(num_entries, sizes=(3,)))
+  tab.open(site.write(board, tmp_path).as_uri())
+  for entry in ("", "model_0/1", board_key(board)):
+    tab.run(f"update({{model: {json.dumps(entry)}, columns: 'all'}})")
+  if num_entries:
+    tab.run("update({model: ''})")
+    tab.run("toLatex(visibleEntries(), rowsShown.columns)")
+    tab.run("toCsv(visibleEntries(), rowsShown.columns)")
+    assert tab.run(f"{ROWS}.length") == num_entries
+  if change is page_fixtures.hostile:
+    assert tab.run("document.title").endswith(page_fixtures.HOSTILE)
+    assert tab.run("document.images.length") == 0
+    if num_entries:
+      assert page_fixtures.HOSTILE in tab.run("byId('table').innerText")
+  assert tab.complaints() == []
+  assert tab.requests() == []
+
+
+def board_key(board):
+  entries = board["tasks"][0]["entries"] if board["tasks"] else []
+  return f"{entries[0]['key']}/{entries[0]['version']}" if entries else "x"
+
+
+def test_a_task_without_entries(tab, tmp_path):
+  board = page_fixtures.page_data(1)
+  board["tasks"][0]["entries"] = []
+  tab.open(site.write(board, tmp_path).as_uri())
+  assert tab.run(f"{ROWS}[0].textContent") == "No entry yet."
+  assert tab.complaints() == []
+
+
+def test_the_api_holds_what_the_page_shows(folder, data):
+  api = folder / "api" / "v1"
+  board = json.loads((api / "board.json").read_text())
+  assert [t["id"] for t in board["tasks"]] == [t["id"] for t in data["tasks"]]
+  for listed, task in zip(board["tasks"], data["tasks"], strict=True):
+    kept = json.loads((api / listed["files"]["json"]).read_text())
+    assert kept["entries"][0]["scores"] == task["entries"][0]["scores"]
+    assert "preview" not in kept["entries"][0]
+    with (api / listed["files"]["csv"]).open() as file:
+      rows = list(csv.DictReader(file))
+    steps = len(page_fixtures.METRICS) * len(page_fixtures.REPORT_STEPS)
+    assert len(rows) == steps * len(task["entries"])
+
+
+def test_numbers_that_are_none_are_refused(tmp_path, data):
+  broken = {**data, "metric_version": float("nan")}
+  with pytest.raises(ValueError, match="JSON compliant"):
+    site.write(broken, tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_five_hundred_entries_open_at_once(tab, tmp_path):
+  path = site.write(page_fixtures.page_data(500, sizes=(20,)), tmp_path)
+  tab.open(path.as_uri())
+  loaded = tab.run("performance.getEntriesByType('navigation')[0].duration")
+  assert loaded < 10_000
+  assert tab.run(f"{ROWS}.length") == 500
+  begin = time.monotonic()
+  press_header(tab, "energy_error@100")
+  choose(tab, "q", "model_49")
+  assert tab.run(f"{ROWS}.length") == 11
+  assert time.monotonic() - begin < 5
+  assert tab.complaints() == []
