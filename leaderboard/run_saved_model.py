@@ -34,7 +34,7 @@ def main() -> None:
     seconds.append(time.perf_counter() - began)
   outputs = {k: np.stack([p[k] for p in parts[1:]]) for k in parts[0]}
   arrays = io.BytesIO()
-  np.savez(arrays, **outputs, seconds=np.array(seconds[1:]))
+  np.savez(arrays, **outputs, seconds=np.array(seconds[1:]))  # type: ignore[arg-type]
   out.write(arrays.getvalue())
   out.flush()
 

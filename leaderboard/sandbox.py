@@ -87,7 +87,7 @@ def run(
     SubmissionError: if it fails, does not end in time or takes too much.
   """
   given = io.BytesIO()
-  np.savez(given, **inputs)
+  np.savez(given, **inputs)  # type: ignore[arg-type]
   command = [sys.executable, "-I", str(_RUNNER), str(model.resolve())]
   done = isolated(command, given.getvalue(), limits)
   with np.load(io.BytesIO(done), allow_pickle=False) as file:
