@@ -1,15 +1,22 @@
 """The leaderboard: `python -m nbody_bench.leaderboard COMMAND`.
 
-  validate DIR   check a submission: format, hashes, arrays
-  score DIR      recompute every score from the arrays, claimed beside re-scored
-  submit DIR     re-score and enter it into the board
-  rescore        re-score all entries whose arrays are at hand, rank changes
-  build          print the tables and write the page
+  export-states        write a task's initial states for any framework
+                       (--task, --out)
+  validate SUBMISSION  check format, hashes, arrays, honesty: the verdict that
+                       `submit` would give; nothing is written
+  score SUBMISSION     re-score from the arrays, claimed beside re-scored
+  submit SUBMISSION    re-score and enter into the board (--board); with
+                       --reproduce, run its models again first
+  rescore              re-score all entries whose arrays can be had, print
+                       changes of rank
+  build                print the tables and write the page (--out)
+  serve                build the page and show it on this machine (--port)
 
-DIR is the `submission/` folder that `nbody_bench.run` wrote. Data that a task
-needs are generated if missing.
+SUBMISSION is the folder `submission/` that `nbody_bench.run` wrote, one like
+it, or a `.zip` of one. Data that a task needs are generated if missing.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -30,7 +37,12 @@ def define(values, argv):
     "folder of the entries",
     **options,
   )
-  flags.DEFINE_string("out", None, "folder for the page (build)", **options)
+  flags.DEFINE_string(
+    "out", None, "folder to write to (export-states, build, serve)", **options
+  )
+  flags.DEFINE_string(
+    "task", None, "such as nbody_gravity/n20/rollout200", **options
+  )
   flags.DEFINE_string(
     "arrays_at",
     "",
@@ -38,58 +50,155 @@ def define(values, argv):
     "`predictions` will be kept (submit)",
     **options,
   )
+  flags.DEFINE_bool(
+    "reproduce",
+    False,
+    "run the submission's models, shut in, and compare (submit)",
+    **options,
+  )
+  flags.DEFINE_integer(
+    "port", 8000, "of the page (serve)", lower_bound=0, **options
+  )
+
+
+def export_states(values):
+  """Writes what a model is given."""
+  from nbody_bench.leaderboard import exporting
+
+  out, task = _needed(values, "out"), _needed(values, "task")
+  shapes = exporting.export_states(task, values.data_dir, pathlib.Path(out))
+  for name, shape in shapes.items():
+    print(f"{name:16} {list(shape)}")
+  print(f"predict, then fill in {pathlib.Path(out) / 'submission.json'}")
+
+
+def validate(values, submission):
+  """Gives the verdict of `submit`."""
+  result = _scored(values, submission)
+  _say(result["disagreements"], result["findings"])
+  if any(f["verdict"] == "reject" for f in result["findings"]):
+    return 1
+  print(f"{submission.key} is valid")
+  return 0
+
+
+def score(values, submission):
+  """Shows claimed beside re-scored numbers."""
+  from nbody_bench.leaderboard import claims
+
+  result = _scored(values, submission)
+  print(claims.table(submission, result))
+  _say(result["disagreements"], result["findings"])
+
+
+def submit(values, submission):
+  """Enters a submission into the board."""
+  from nbody_bench.leaderboard import sandbox, scoring
+
+  folder, result = scoring.submit(
+    submission,
+    _board(values),
+    values.data_dir,
+    values.arrays_at,
+    sandbox.Limits() if values.reproduce else None,
+  )
+  _say(result["disagreements"], result["findings"])
+  print(f"{submission.key} entered as {folder}")
+
+
+def rescore(values):
+  """Re-scores the whole board."""
+  from nbody_bench.leaderboard import rescoring
+
+  changes, left, wrong = rescoring.rescore(_board(values), values.data_dir)
+  print(changes)
+  for line in left:
+    print(f"NOT RE-SCORED: {line}")
+  if wrong:
+    raise ValueError("; ".join(wrong))
+
+
+def build(values):
+  """Writes the page."""
+  from nbody_bench.leaderboard import build, standings
+
+  out, board = pathlib.Path(_needed(values, "out")), _board(values)
+  page = build.build(board, out)
+  for entries in build.by_task(board):
+    print(standings.text(entries), end="\n\n")
+  print(f"page: {page.resolve().as_uri()}")
+
+
+def serve(values):
+  """Shows the page until it is interrupted."""
+  from nbody_bench.leaderboard import serving
+
+  build(values)
+  serving.serve(pathlib.Path(values.out), values.port)
+
+
+_ALONE = {
+  "export-states": export_states,
+  "rescore": rescore,
+  "build": build,
+  "serve": serve,
+}
+_OF_SUBMISSIONS = {"validate": validate, "score": score, "submit": submit}
 
 
 def leaderboard(values, rest):
   """Runs the command."""
   from nbody_bench import submissions
-  from nbody_bench.leaderboard import build, rescoring, scoring, standings
+  from nbody_bench.leaderboard import fetching, unpacking
 
-  command, *directories = rest or [""]
-  if not values.board:
-    raise ValueError("no --board given, the folder of the entries")
-  board = pathlib.Path(values.board)
-  if command == "build" and not directories:
-    if not values.out:
-      raise ValueError("build needs --out, the folder for the page")
-    page = build.build(board, pathlib.Path(values.out))
-    for entries in build.by_task(board):
-      print(standings.text(entries), end="\n\n")
-    print(f"page: {page.resolve().as_uri()}")
-    return
-  if command == "rescore" and not directories:
-    changes, left, wrong = rescoring.rescore(board, values.data_dir)
-    print(changes)
-    for line in left:
-      print(f"NOT RE-SCORED: {line}")
-    if wrong:
-      raise ValueError("; ".join(wrong))
-    return
-  if command not in ("validate", "score", "submit") or not directories:
+  command, *paths = rest or [""]
+  if command in _ALONE and not paths:
+    return _ALONE[command](values)
+  if command not in _OF_SUBMISSIONS or not paths:
     raise ValueError(
-      f"{' '.join(rest) or 'no command'!r} is not understood; say validate, "
-      "score or submit with the folder of a submission, or build or rescore"
+      f"{' '.join(rest) or 'no command'!r} is not understood; say "
+      f"{', '.join(_ALONE)}, or {', '.join(_OF_SUBMISSIONS)} with the folder "
+      "of a submission; --help tells more"
     )
-  for directory in directories:
-    submission = submissions.load(pathlib.Path(directory))
-    if command == "submit":
-      folder, wrong = scoring.submit(
-        submission, board, values.data_dir, values.arrays_at
+  codes = []
+  for path in paths:
+    with contextlib.ExitStack() as stack:
+      folder = stack.enter_context(unpacking.folder_of(pathlib.Path(path)))
+      submission = stack.enter_context(
+        fetching.complete(submissions.load(folder))
       )
-      print(f"{submission.key} entered as {folder}")
-    else:
-      result, _ = scoring.rescore(submission, values.data_dir)
-      wrong = result["disagreements"]
-      if command == "score":
-        print(scoring.table(submission, result))
-      else:
-        print(f"{submission.key} is valid")
-    for line in wrong:
-      print(f"DISAGREES: {line}")
+      codes.append(_OF_SUBMISSIONS[command](values, submission) or 0)
+  return max(codes)
+
+
+def _scored(values, submission):
+  """Returns what `submit` would find, with the entries that are there."""
+  from nbody_bench.leaderboard import cases, entries, scoring
+
+  before = entries.all_of(_board(values)) if values.board else []
+  case = cases.read(submission, values.data_dir)
+  return scoring.rescore(case, entries.predecessors(before))[0]
+
+
+def _say(disagreements, findings):
+  for line in disagreements:
+    print(f"DISAGREES: {line}")
+  for found in findings:
+    print(f"{found['verdict'].upper()}: {found['kind']}: {found['reason']}")
+
+
+def _board(values):
+  return pathlib.Path(_needed(values, "board"))
+
+
+def _needed(values, flag):
+  if not values[flag].value:
+    raise ValueError(f"no --{flag} given, {values[flag].help}")
+  return values[flag].value
 
 
 def main(argv=None):
-  """Entry point; returns the exit code."""
+  """Entry point; returns the exit code: 1 for a submission that is refused."""
   return command_line.run(leaderboard, define, argv, __doc__)
 
 

@@ -9,11 +9,16 @@ import numpy as np
 
 import nbody_bench
 from nbody_bench import evaluation
-from nbody_bench.leaderboard import details, scoring, site, standings
+from nbody_bench.leaderboard import (
+  details,
+  entries,
+  previews,
+  site,
+  standings,
+)
 from nbody_bench.leaderboard.composite import SCALES
+from nbody_bench.leaderboard.entries import Entry
 from nbody_bench.metrics import METRIC_VERSION
-
-_PREVIEW_FRAMES = 101
 
 
 def build(board: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
@@ -37,23 +42,23 @@ def page_data(board: pathlib.Path) -> dict[str, Any]:
     "metric_version": METRIC_VERSION,
     "generated": datetime.date.today().isoformat(),
     "scales": SCALES,
-    "tasks": [_task(entries) for entries in by_task(board)],
+    "tasks": [_task(found) for found in by_task(board)],
   }
 
 
-def by_task(board: pathlib.Path) -> list[list[scoring.Entry]]:
+def by_task(board: pathlib.Path) -> list[list[Entry]]:
   """Returns the entries of each task, sorted by its id."""
 
   def task(entry):
     return entry.submission["task"]
 
-  entries = sorted(scoring.entries(board), key=task)
-  return [list(group) for _, group in itertools.groupby(entries, key=task)]
+  found = sorted(entries.scored(board), key=task)
+  return [list(group) for _, group in itertools.groupby(found, key=task)]
 
 
-def _task(entries):
-  stands = standings.of_task(entries)
-  scores = entries[0].scores
+def _task(found):
+  stands = standings.of_task(found)
+  scores = found[0].scores
   task, floor = scores["task"], scores["floor"]
   return {
     "id": task["id"],
@@ -69,13 +74,13 @@ def _task(entries):
     "time_step": task["time_step"],
     "horizon": task["num_steps"],
     "report_steps": task["report_steps"],
-    "metrics": [_metric(name) for name in scores["scores"]],
+    "metrics": [_metric(name) for name in standings.metrics(found)],
     "floor": {name: value["at"] for name, value in floor.items()},
     "floor_curves": {
       name: _curve(value["curve"]) for name, value in floor.items()
     },
     "smallest_difference": _by_metric(stands.smallest_difference),
-    "entries": [_entry(entry, stands, i) for i, entry in enumerate(entries)],
+    "entries": [_entry(entry, stands, i) for i, entry in enumerate(found)],
   }
 
 
@@ -102,7 +107,8 @@ def _entry(entry, stands, i):
     "authors": card.get("authors", []),
     "division": standings.division(entry),
     "claimed_division": card["division"],
-    "tier": "re-scored",
+    "tier": "reproduced" if "reproduced" in scores else "re-scored",
+    "reproduced": scores.get("reproduced"),
     "date": submission["date"],
     "code": card.get("code") or None,
     "paper": card.get("paper") or None,
@@ -122,14 +128,14 @@ def _entry(entry, stands, i):
     "claimed": submission["claims"],
     "agrees": not scores["disagreements"] if submission["claims"] else None,
     "findings": scores.get("findings", []),
-    "curves": {k: _curve(v["curve"]) for k, v in scores["scores"].items()},
+    "curves": {k: v["curve"] for k, v in scores["scores"].items()},
     "bands": {k: v.get("band", []) for k, v in scores["scores"].items()},
     "survival": _curve(scores.get("survival", [])),
     "timing": _timing(submission.get("timing")),
     "equivariance": submission.get("equivariance"),
     "diverged": scores["diverged"],
     "worst": scores.get("worst", []),
-    "preview": _thin(entry.preview) if entry.preview else None,
+    "preview": previews.page_data(entry.preview),
     "per_seed": {k: v.get("per_seed", {}) for k, v in scores["scores"].items()},
   }
 
@@ -166,20 +172,3 @@ def _timing(timing):
   shown = ("seconds_per_step", "relative_to_leapfrog", "indicative", "batch")
   device = timing["environment"]["device"]
   return {name: timing[name] for name in shown} | {"device": device}
-
-
-def _thin(preview):
-  """Returns at most `_PREVIEW_FRAMES` frames as rounded lists."""
-  last = len(preview["time"]) - 1
-  frames = np.unique(np.linspace(0, last, _PREVIEW_FRAMES).round().astype(int))
-
-  def rows(x):
-    rounded = np.round(x[frames].astype(float), 4)
-    return np.where(np.isfinite(rounded), rounded, None).tolist()
-
-  return {
-    "box": [float(s) if np.isfinite(s) else None for s in preview["box"]],
-    "times": rows(preview["time"]),
-    "truth": rows(preview["truth"]),
-    "prediction": rows(preview["prediction"]),
-  }

@@ -9,6 +9,7 @@ import numpy as np
 
 from nbody_bench import predictions as kinds
 from nbody_bench import solvers
+from nbody_bench.leaderboard.claims import Difference
 from nbody_bench.metrics import local_defect
 from nbody_bench.pipelines import Split
 from nbody_bench.problems import Problem
@@ -54,7 +55,7 @@ class Evidence:
   truth: Split
   problem: Problem
   others: Sequence[Other] = ()
-  disagreements: Sequence[str] = ()
+  disagreements: Sequence[Difference] = ()
 
   @property
   def division(self) -> str:

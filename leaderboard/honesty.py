@@ -6,36 +6,37 @@ beside what was measured, where they are defined.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from nbody_bench.leaderboard import duplicates, shadow, stitching
-from nbody_bench.leaderboard.evidence import (
-  Evidence,
-  Other,
-  finding,
-)
-from nbody_bench.pipelines import Split
-from nbody_bench.problems import Problem
-from nbody_bench.submissions import Submission
-from nbody_bench.tasks import Task
+from nbody_bench.leaderboard.cases import Case
+from nbody_bench.leaderboard.claims import Difference
+from nbody_bench.leaderboard.evidence import Evidence, Other, finding
 
 # Velocities that say nothing of how positions move, over the velocities
 # themselves; of the labels, whose frames may be far apart, well below.
 _INCONSISTENT, _OF_THE_LABELS = 1.0, 0.2
+# Of a claim: chaos and all, the arrays are given, and rounding adds 1e-6.
+_EDITED = 1e-2
 
 
 def edited_numbers(evidence: Evidence) -> list[dict[str, str]]:
-  """Finds claims that re-scoring does not confirm."""
-  if not evidence.disagreements:
+  """Finds claims that re-scoring does not confirm.
+
+  What another machine's rounding could explain is said; beyond that somebody
+  has written other numbers, or other arrays.
+  """
+  wrong = evidence.disagreements
+  if not wrong:
     return []
+  verdict = "reject" if max(d.relative for d in wrong) > _EDITED else "flag"
   return [
     finding(
       "edited numbers",
-      "flag",
+      verdict,
       "claims differ from the scores of the arrays: "
-      + "; ".join(evidence.disagreements[:5]),
+      + "; ".join(map(str, wrong[:5])),
     )
   ]
 
@@ -104,25 +105,15 @@ CHECKS: tuple[Callable[[Evidence], list[dict[str, str]]], ...] = (
 
 
 def findings(
-  submission: Submission,
-  task: Task,
-  predictions: Sequence[Any],
-  truth: Split,
-  problem: Problem,
-  others: Iterable[tuple[str, Sequence[str], np.ndarray | None]],
-  disagreements: Sequence[str] = (),
+  case: Case,
+  others: Iterable[Other],
+  disagreements: Sequence[Difference] = (),
 ) -> list[dict[str, str]]:
   """Returns what all checks find.
 
   Args:
-    submission: the entry.
-    task: that it is for.
-    predictions: arrays `[B, P, ...]` of the task's kind, one for each seed, in
-      the order of the submission.
-    truth: the task's trajectories, frame 0 the given one.
-    problem: of the data set, with the true law.
-    others: entries on the board: key, hashes of their files, and
-      `duplicates.fingerprint` (None where there is none).
+    case: the entry beside the truth.
+    others: entries on the board.
     disagreements: claims that re-scoring does not confirm.
 
   Returns:
@@ -130,12 +121,12 @@ def findings(
     (to classical) or "flag" (shown, nothing else).
   """
   evidence = Evidence(
-    submission.content,
-    task,
-    predictions,
-    truth,
-    problem,
-    tuple(Other(*other) for other in others),
+    case.submission.content,
+    case.task,
+    case.predictions,
+    case.truth,
+    case.problem,
+    tuple(others),
     disagreements,
   )
   return [found for check in CHECKS for found in check(evidence)]

@@ -6,18 +6,15 @@ time that the board has measured.
 """
 
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from nbody_bench import evaluation, saved_model, submissions
 from nbody_bench.leaderboard import model_scan, sandbox
-from nbody_bench.pipelines import Split
-from nbody_bench.problems import Problem
+from nbody_bench.leaderboard.cases import Case
 from nbody_bench.states import State, map_arrays
 from nbody_bench.submissions import SubmissionError
-from nbody_bench.tasks import Task
 
 # Of the way that particles go in the first step (root mean square): rounding in
 # another order is 10^4 times less, another model is not.
@@ -27,22 +24,11 @@ _FIRST_STEP = 1e-2
 _SCORES = 0.1
 
 
-def reproduce(
-  submission: submissions.Submission,
-  task: Task,
-  truth: Split,
-  problem: Problem,
-  uploaded: Mapping[int, State],
-  limits: sandbox.Limits,
-) -> dict[str, Any]:
+def reproduce(case: Case, limits: sandbox.Limits) -> dict[str, Any]:
   """Runs the models of all seeds.
 
   Args:
-    submission: with "models".
-    task: that it is for.
-    truth: of the task.
-    problem: of the data set.
-    uploaded: roll-outs `[B, P, N, D]` by seed, as submitted.
+    case: a submission with "models".
     limits: of each call.
 
   Returns:
@@ -54,12 +40,14 @@ def reproduce(
     SubmissionError: naming the seed and what does not agree, or what a model is
       or does that it may not.
   """
+  submission, task = case.submission, case.task
   if not sandbox.is_available():
     raise SubmissionError(
       "models: this machine has no namespaces to run them in (Linux with "
       "`unshare` is needed); enter without --reproduce"
     )
   models = {m["seed"]: m for m in submission.content.get("models", [])}
+  uploaded = dict(zip(case.seeds, case.predictions, strict=True))
   missing = sorted(set(uploaded) - set(models))
   if missing:
     raise SubmissionError(
@@ -73,9 +61,9 @@ def reproduce(
   for seed, given in sorted(uploaded.items()):
     folder = submissions.checked_model(submission, models[seed])
     model_scan.check(folder)
-    found, batch, taken = _rollout(folder, truth, task, limits)
+    found, batch, taken = _rollout(folder, case.truth, task, limits)
     seconds.append(taken / task.num_steps)
-    differences = _compare(found, given, task, truth, problem)
+    differences = _compare(found, given, case)
     for name, most in (("first_step", _FIRST_STEP), ("scores", _SCORES)):
       if not differences[name] <= most:
         raise SubmissionError(
@@ -113,19 +101,19 @@ def _rollout(folder, truth, task, limits):
   return State(*states), batch, float(np.median(found["seconds"]))
 
 
-def _compare(found, given, task, truth, problem):
+def _compare(found, given, case):
   """Returns how far two roll-outs are apart; infinite for another shape."""
   if found.position.shape != given.position.shape:
     return {"first_step": np.inf, "scores": np.inf}
+  truth, domain = case.truth, case.truth.given.domain
   start = truth.given.frame(0).position
-  domain = truth.given.domain
   apart = domain.displacement(
     given.position[:, 0].astype(float), found.position[:, 0].astype(float)
   )
   way = domain.displacement(start, given.position[:, 0].astype(float))
   ratio = np.max(np.abs(apart)) / max(np.sqrt(np.mean(way**2)), 1e-12)
   scores = [
-    evaluation.score(task, x, truth, problem.system)["metrics"]
+    evaluation.score(case.task, x, truth, case.problem.system)["metrics"]
     for x in (given, found)
   ]
   pairs = [

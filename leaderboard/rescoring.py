@@ -5,7 +5,15 @@ import pathlib
 from collections.abc import Sequence
 
 from nbody_bench import plugins, submissions, tables
-from nbody_bench.leaderboard import resampling, scoring, standings
+from nbody_bench.leaderboard import (
+  cases,
+  claims,
+  entries,
+  fetching,
+  resampling,
+  scoring,
+  standings,
+)
 from nbody_bench.metrics import METRIC_VERSION
 
 
@@ -28,34 +36,36 @@ def rescore(
   Raises:
     SubmissionError: if an entry is incomplete or its submission not valid.
   """
-  folders = scoring.folders(board)
-  before = [scoring.read(folder) for folder in folders]
+  folders = entries.folders(board)
+  before = entries.all_of(board)
   left, wrong = [], []
   for folder, entry in zip(folders, before, strict=True):
     key = folder.relative_to(board).as_posix()
     at = entry.scores["arrays_at"]
-    if not at or at.startswith("https://"):
-      left.append(f"{key}: its arrays are not at hand ({at or 'not offered'})")
-      continue
-    submission = submissions.Submission(board / at, entry.submission)
-    others = scoring.predecessors(before, entry)
+    others = entries.predecessors(before, entry)
     try:
-      result, files = scoring.rescore(submission, data_dir, others)
+      with fetching.at_hand(entry.submission, at, board) as submission:
+        case = cases.read(submission, data_dir)
+        result, files = scoring.rescore(case, others)
+    except fetching.NotAtHandError as error:
+      left.append(f"{key}: {error}")
+      continue
     except submissions.SubmissionError as error:
       wrong.append(f"{key}: {error}")
       continue
     if entry.scores["metric_version"] == METRIC_VERSION:
       old = {name: s["at"] for name, s in entry.scores["scores"].items()}
-      drifted = scoring.disagreements(old, result["scores"])
+      drifted = claims.disagreements(old, result["scores"])
       wrong += [f"{key}: of the same version, {line}" for line in drifted]
+    # What was found out when it was entered, of the same arrays.
     facts = {"arrays_at": at, "entered": entry.entered}
-    scoring.write_results(folder, facts | result, files)
-  after = [scoring.read(folder) for folder in folders]
-  return rank_changes(before, after), left, wrong
+    facts |= {k: v for k, v in entry.scores.items() if k == "reproduced"}
+    entries.write(folder, facts | result, files)
+  return rank_changes(before, entries.all_of(board)), left, wrong
 
 
 def rank_changes(
-  before: Sequence[scoring.Entry], after: Sequence[scoring.Entry]
+  before: Sequence[entries.Entry], after: Sequence[entries.Entry]
 ) -> str:
   """Returns a table of the ranks that differ between two states of a board.
 
@@ -73,11 +83,11 @@ def rank_changes(
   return tables.align(rows) if len(rows) > 1 else "no rank has changed"
 
 
-def _ranks(entries):
+def _ranks(found):
   """Returns `{entry and task: {score: rank as text}}`."""
   known = set(plugins.names("metrics"))
   ranks = {}
-  by_task = sorted(entries, key=lambda e: e.submission["task"])
+  by_task = sorted(found, key=lambda e: e.submission["task"])
   for task, group in itertools.groupby(
     by_task, key=lambda e: e.submission["task"]
   ):

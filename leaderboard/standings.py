@@ -1,11 +1,11 @@
 """Intervals and ranks of all entries of one task."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nbody_bench import tables
 from nbody_bench.leaderboard import composite, ranking, resampling
-from nbody_bench.leaderboard.scoring import Entry
+from nbody_bench.leaderboard.entries import Entry
 
 
 class Standings(NamedTuple):
@@ -31,8 +31,8 @@ def of_task(entries: Sequence[Entry]) -> Standings:
   """
   newest = max(map(_version, entries))
   candidates = [_candidate(entry, newest) for entry in entries]
-  floor = entries[0].scores["floor"]
-  columns = _columns(entries[0].scores)
+  floor = {k: v for e in entries for k, v in e.scores["floor"].items()}
+  columns = _columns(entries)
   ranks = {
     c: ranking.standings(c, candidates, _floor(floor, c)) for c in columns
   }
@@ -113,11 +113,21 @@ def _version(entry):
   return tuple(map(int, entry.submission["dataset_version"].split(".")))
 
 
-def _columns(scores: Mapping[str, Any]) -> list[str]:
+def metrics(entries: Sequence[Entry]) -> list[str]:
+  """Returns the names of all metrics that entries, all of one task, have.
+
+  One that was added to the task later is missing in entries from before whose
+  arrays are lost.
+  """
+  return list(dict.fromkeys(n for e in entries for n in e.scores["scores"]))
+
+
+def _columns(entries):
+  """Returns `<metric>@<k>` of all scores."""
   return [
     resampling.column(name, k)
-    for name, score in scores["scores"].items()
-    for k in score["at"]
+    for name in metrics(entries)
+    for k in map(str, entries[0].scores["task"]["report_steps"])
   ]
 
 

@@ -40,7 +40,7 @@ _DTYPES = {
 }
 _PREDICTED = np.dtype(np.float32)
 _MAX_JSON_BYTES = 2**20
-_MAX_FILE_BYTES = 2**27  # tasks keep files below half of this
+MAX_FILE_BYTES = 2**27  # tasks keep files below half of this
 
 
 class SubmissionError(ValueError):
@@ -393,13 +393,13 @@ def _checked_bytes(submission, entry):
     raise SubmissionError(
       f"{name}: no such file inside the submission; links are not followed"
     )
-  if path.stat().st_size == entry["bytes"] <= _MAX_FILE_BYTES:
+  if path.stat().st_size == entry["bytes"] <= MAX_FILE_BYTES:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() == entry["sha256"]:
       return content
   raise SubmissionError(
     f"{name}: size or SHA-256 differs from submission.json, or it is larger "
-    f"than {_MAX_FILE_BYTES} bytes; submit the file as it was written"
+    f"than {MAX_FILE_BYTES} bytes; submit the file as it was written"
   )
 
 

@@ -17,6 +17,7 @@ METRICS = (
   "momentum_error",
   "angular_momentum_error",
   "time_to_failure",
+  "local_defect",
 )
 # Long after the start no prediction is right point by point: chaos. What can be
 # asked for is a state like those that the true system visits.
@@ -25,6 +26,7 @@ LONG_METRICS = (
   "momentum_error",
   "pair_distance_distribution",
   "speed_distribution",
+  "local_defect",
 )
 # Of models that are trained on positions alone, over long steps.
 JUMP_METRICS = ("final_mse", "average_mse")
@@ -255,6 +257,8 @@ def _defined(metrics, num_particles, num_dims, system):
   void = set()
   if not system.is_known:
     void |= {"energy_error", "momentum_error", "angular_momentum_error"}
+  if not system.is_known or system.is_many_body:
+    void.add("local_defect")
   if num_dims == 1:
     void.add("angular_momentum_error")
   if num_particles == 1:

@@ -9,7 +9,7 @@ from forgeries import builders
 from forgeries.builders import DATASET, FORGERIES, Board, Entry
 
 from nbody_bench import evaluation, run, submissions
-from nbody_bench.leaderboard import duplicates, honesty
+from nbody_bench.leaderboard import cases, duplicates, honesty
 from nbody_bench.states import State
 
 
@@ -70,22 +70,9 @@ TRAINED = (*SMALL, "--config.normalize", "--train_steps=20", "--batch_size=4")
 )
 def test_honest_entry_passes(board, model, flags, tmp_path, data_dir):
   submission = make(model, tmp_path, data_dir, *flags)
-  task, truth = board.truth()
-  predictions = [
-    submissions.read_predictions(
-      submission,
-      task,
-      entry,
-      truth.trajectory_id,
-      truth.trajectory.state.position.shape[2:],
-    )
-    for entry in submission.content["predictions"]
-  ]
   idle = board.other("idle", (board.ballistic(),))
   others = [idle] if model != "ballistic" else []
-  found = honesty.findings(
-    submission, task, predictions, truth, board.problem, others
-  )
+  found = honesty.findings(cases.read(submission, data_dir), others)
   assert [f for f in found if f["verdict"] != "flag"] == []
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from nbody_bench import run
-from nbody_bench.leaderboard import scoring
+from nbody_bench.leaderboard import entries
 
 KILLS = int(os.environ.get("NBODY_BENCH_KILLS", "1"))
 
@@ -162,7 +162,7 @@ def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
   )
 
   def check():
-    found = scoring.entries(board)  # raises if one is incomplete
+    found = entries.scored(board)  # raises if one is incomplete
     shutil.rmtree(board, ignore_errors=True)
     return f"{len(found)} entries"
 
@@ -170,5 +170,5 @@ def test_killed_submit_enters_a_whole_entry_or_none(tmp_path, data_dir):
   check()
   kill_often(command, 0.4 * seconds, seconds, check, seed=3)
   subprocess.run(command, check=True, capture_output=True)
-  assert len(scoring.entries(board)) == 1
+  assert len(entries.scored(board)) == 1
   assert pathlib.Path(board, "ballistic").is_dir()

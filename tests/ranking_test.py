@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nbody_bench import evaluation, plugins, tasks
-from nbody_bench.leaderboard import composite, ranking, resampling, scoring
+from nbody_bench.leaderboard import composite, entries, ranking, resampling
 from nbody_bench.leaderboard import standings as standing
 from nbody_bench.metrics import METRIC_VERSION
 
@@ -196,9 +196,9 @@ def test_the_smallest_difference_is_resolved_and_half_of_it_is_not():
   assert ranking.smallest_difference(LOWER, pair(2.0), 100.0) is None
 
 
-@pytest.fixture(scope="module")
-def entries():
-  return scoring.entries(BOARD)
+@pytest.fixture(scope="module", name="entries")
+def committed():
+  return entries.scored(BOARD)
 
 
 def test_an_entry_of_its_own_is_what_it_is_among_others(entries):

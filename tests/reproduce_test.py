@@ -10,17 +10,15 @@ import pytest
 import tensorflow as tf
 
 from nbody_bench import (
-  pipelines,
   plugins,
   rollouts,
   run,
   saved_model,
   simulators,
   submissions,
-  tasks,
   testing,
 )
-from nbody_bench.leaderboard import model_scan, reproduce, sandbox
+from nbody_bench.leaderboard import cases, model_scan, reproduce, sandbox
 from nbody_bench.submissions import SubmissionError
 
 needs_shelter = pytest.mark.skipif(
@@ -192,29 +190,16 @@ def submitted(tmp_path_factory, data_dir):
 @needs_shelter
 @pytest.mark.slow
 def test_a_model_gives_what_was_submitted(submitted, data_dir):
-  name = "nbody_gravity/smoke"
-  task = tasks.from_id(submitted.content["task"], data_dir)
-  truth = pipelines.load(name, task.split, data_dir, task.num_trajectories)
-  truth = task.cut(truth)
-  problem = pipelines.problem(name, data_dir)
-  shape = truth.trajectory.state.position.shape[2:]
-  (entry,) = submitted.content["predictions"]
-  uploaded = submissions.read_predictions(
-    submitted, task, entry, truth.trajectory_id, shape
-  )
-
-  def again(states):
-    return reproduce.reproduce(
-      submitted, task, truth, problem, {0: states}, LIMITS
-    )
-
-  found = again(uploaded)
+  case = cases.read(submitted, data_dir)
+  found = reproduce.reproduce(case, LIMITS)
   assert found["first_step"] < 1e-4
   assert found["scores"] < 1e-3
   assert found["seconds_per_step"] > 0
-  better = truth.trajectory.state.position[:, 1 : task.num_steps + 1]
+  better = case.truth.trajectory.state.position[:, 1 : case.task.num_steps + 1]
+  (uploaded,) = case.predictions
+  forged = uploaded._replace(position=better.astype(np.float32))
   with pytest.raises(SubmissionError, match="seed 0 gives other first step"):
-    again(uploaded._replace(position=better.astype(np.float32)))
+    reproduce.reproduce(case._replace(predictions=(forged,)), LIMITS)
 
 
 @pytest.mark.slow

@@ -13,6 +13,9 @@ import numpy as np
 
 from nbody_bench import pipelines, tasks
 from nbody_bench.leaderboard import duplicates, honesty
+from nbody_bench.leaderboard.cases import Case
+from nbody_bench.leaderboard.claims import Difference
+from nbody_bench.leaderboard.evidence import Other
 from nbody_bench.problems import Problem
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import State
@@ -38,7 +41,7 @@ class Entry:
   num_parameters: int = 0
   division: str = "learned-closed"
   others: tuple = ()
-  disagreements: tuple[str, ...] = ()
+  disagreements: tuple[Difference, ...] = ()
 
 
 class Board:
@@ -81,20 +84,14 @@ class Board:
   def findings(self, entry: Entry) -> list[dict[str, str]]:
     """Returns what the checks find."""
     task, truth = self.truth(entry.task)
-    return honesty.findings(
-      Submission(pathlib.Path(), content(entry, task)),
-      task,
-      entry.predictions,
-      truth,
-      self.problem,
-      entry.others,
-      entry.disagreements,
-    )
+    submission = Submission(pathlib.Path(), content(entry, task))
+    case = Case(submission, task, truth, self.problem, entry.predictions)
+    return honesty.findings(case, entry.others, entry.disagreements)
 
   def other(self, model: str, predictions, task="rollout", version="1"):
     """Returns an entry that is on the board already."""
     made, truth = self.truth(task)
-    return (
+    return Other(
       f"{model}/{version}/{made.id.replace('/', '-')}",
       [digest(p) for p in predictions],
       duplicates.fingerprint(made, predictions, truth),
@@ -190,7 +187,13 @@ def lookup_table(board):
 
 def edited_numbers(board):
   """(f) Claims what the arrays do not give."""
-  change = "rollout_rmse @40 mean: claimed 0.001, is 0.2"
+  change = Difference("rollout_rmse @40 mean", 0.001, 0.2)
+  return Entry((board.ballistic(),), disagreements=(change,))
+
+
+def rounded_numbers(board):
+  """Claims of another machine, which adds in another order."""
+  change = Difference("rollout_rmse @40 mean", 0.20001, 0.2)
   return Entry((board.ballistic(),), disagreements=(change,))
 
 
@@ -234,7 +237,8 @@ FORGERIES = (
   (labels_off_by_rounding, "leaked labels", "reject", "of what the rounding"),
   (lookup_table, "leaked labels", "reject", "to the last bit"),
   (lookup_table, "room for the answers", "flag", "they could be a table"),
-  (edited_numbers, "edited numbers", "flag", "claimed 0.001, is 0.2"),
+  (edited_numbers, "edited numbers", "reject", "claimed 0.001, is 0.2"),
+  (rounded_numbers, "edited numbers", "flag", "claimed 0.20001, is 0.2"),
   (stitched_to_labels, "stitched", "reject", "step 14 takes away most"),
   (stitched_by_time, "stitched", "reject", "step 21 takes away most"),
   (copied_entry, "duplicate", "reject", "has the errors of x/1/"),
