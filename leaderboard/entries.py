@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbody_bench import submissions
-from nbody_bench.files import replace_bytes, replace_json
+from nbody_bench.files import replace_bytes
+from nbody_bench.leaderboard import entry_checks
 from nbody_bench.leaderboard.evidence import Other
 from nbody_bench.metrics import METRIC_VERSION
 
@@ -30,20 +31,20 @@ class Entry(NamedTuple):
     submission: content of `submission.json`.
     scores: content of `scores.json`.
     preview: arrays of `preview.npz`.
-    values: arrays of `values.npz`, none if it was scored without.
-    fingerprint: of `duplicates`, None if it was scored without.
+    values: arrays of `values.npz`, `[S, B]` of each score.
+    fingerprint: of `duplicates`.
   """
 
   submission: dict[str, Any]
   scores: dict[str, Any]
   preview: dict[str, np.ndarray]
   values: dict[str, np.ndarray]
-  fingerprint: np.ndarray | None
+  fingerprint: np.ndarray
 
   @property
   def entered(self) -> str:
-    """When it came to the board; of the oldest ones the day is known."""
-    return self.scores.get("entered", self.submission["date"])
+    """When it came to the board."""
+    return self.scores["entered"]
 
   @property
   def name(self) -> str:
@@ -59,7 +60,9 @@ def write(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     replace_bytes(folder / name, buffer.getvalue())
-  replace_json(folder / "scores.json", scores)
+  # Thousands of numbers of curves, a line each, are of no use to a reader.
+  text = json.dumps(scores, allow_nan=False, separators=(",", ":"))
+  replace_bytes(folder / "scores.json", text.encode())
 
 
 def folders(board: pathlib.Path) -> list[pathlib.Path]:
@@ -101,24 +104,27 @@ def read(folder: pathlib.Path) -> Entry:
   """Returns an entry, whatever version its scores are of.
 
   Raises:
-    SubmissionError: if it is incomplete or its submission not valid.
+    SubmissionError: if it is incomplete, or not what the board writes.
   """
-  submission = submissions.load(folder, any_metric_version=True)
+  submission = dict(submissions.load(folder, any_metric_version=True).content)
+  num_seeds = len(submission["predictions"])
   try:
-    scores = json.loads((folder / "scores.json").read_text())
-    preview = _arrays(folder / "preview.npz")
-    # Entries of before there were intervals have no more; they are not ranked.
-    values, marks = (
-      _arrays(path) if path.exists() else {}
-      for path in (folder / "values.npz", folder / "fingerprint.npz")
+    scores = entry_checks.read_scores(folder / "scores.json")
+    preview, values, marks = (
+      entry_checks.read_arrays(folder / name)
+      for name in ("preview.npz", "values.npz", "fingerprint.npz")
     )
-  except (OSError, ValueError) as error:
+    if scores["task"]["id"] != submission["task"]:
+      raise submissions.SubmissionError("scores.json: is of another task")
+    entry_checks.check_values(values, scores, num_seeds)
+    entry_checks.check_preview(preview, scores["task"]["kind"] == "motion")
+    fingerprint = entry_checks.check_fingerprint(marks, num_seeds)
+  except (OSError, submissions.SubmissionError) as error:
     raise submissions.SubmissionError(
-      f"entry {folder} is incomplete ({error}); remove it and submit again"
+      f"entry {folder} is not as the board wrote it ({error}); remove it and "
+      "submit again"
     ) from None
-  return Entry(
-    dict(submission.content), scores, preview, values, marks.get("fingerprint")
-  )
+  return Entry(submission, scores, preview, values, fingerprint)
 
 
 def predecessors(
@@ -138,8 +144,3 @@ def predecessors(
     for entry in entries
     if of is None or order(entry) < order(of)
   ]
-
-
-def _arrays(path):
-  with np.load(path, allow_pickle=False) as file:
-    return dict(file)

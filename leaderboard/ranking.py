@@ -58,7 +58,6 @@ def why_unranked(
   division: str,
   training: Mapping[str, Any],
   num_seeds: int,
-  has_values: bool,
   findings: Sequence[Mapping[str, str]] = (),
 ) -> str | None:
   """Returns why an entry has no rank, or None if it has.
@@ -69,14 +68,11 @@ def why_unranked(
     division: after findings.
     training: of the submission.
     num_seeds: whose predictions it has.
-    has_values: whether the values of its trajectories are at hand.
     findings: of the tests of its arrays.
   """
   for finding in findings:
     if finding["verdict"] == "reject":
       return f"rejected: {finding['reason']}"
-  if not has_values:
-    return "its arrays are not at hand: no interval, and nothing to compare"
   trained = training["steps"] > 0 or training["num_parameters"] > 0
   if (trained or division != "classical") and num_seeds < MIN_SEEDS:
     return f"{num_seeds} of {MIN_SEEDS} training seeds"

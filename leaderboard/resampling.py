@@ -41,8 +41,6 @@ def draws(
   Returns:
     `{"<metric>@<k>": [NUM_DRAWS]}`.
   """
-  if not values:
-    return {}
   columns = list(values)
   # A logarithm of zero, times a weight of zero, would be no number.
   stack = np.stack([values[c] for c in columns]).astype(np.float32)

@@ -99,7 +99,6 @@ def _candidate(entry, newest):
     division(entry),
     entry.submission["training"],
     len(entry.submission["predictions"]),
-    bool(entry.values),
     entry.scores.get("findings", ()),
   )
   if unranked is None and _version(entry) != newest:

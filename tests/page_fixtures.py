@@ -5,6 +5,14 @@ import numpy as np
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=1>"
 METRICS = ("rollout_rmse", "energy_error", "momentum_error", "local_defect")
 REPORT_STEPS = (20, 100)
+# Indices, modulo 11, of entries with a finding and of one from before the last
+# metric was added.
+_FINDINGS = {
+  5: ("solver-grade", "redivision", "As good as a solver"),
+  7: ("room for the answers", "flag", "Its parameters could be a table"),
+  9: ("edited numbers", "reject", "Claims differ from the arrays"),
+}
+_OLD = 8
 _DIVISIONS = ("classical", "learned-closed", "learned-open")
 
 
@@ -27,6 +35,7 @@ def page_data(num_entries, *, sizes=(5, 20), previews=None, seed=0):
       "rollout_rmse": {"best": 1e-6, "worst": 1.0, "weight": 2},
       "energy_error": {"best": 1e-8, "worst": 1.0, "weight": 1},
       "momentum_error": {"best": 1e-8, "worst": 1.0, "weight": 1},
+      "local_defect": {"best": 1e-6, "worst": 1.0, "weight": 1},
     },
     "tasks": [_task(n, num_entries, previews, rng) for n in sizes]
     if num_entries
@@ -36,7 +45,7 @@ def page_data(num_entries, *, sizes=(5, 20), previews=None, seed=0):
 
 def _task(num_particles, num_entries, previews, rng):
   ks = [str(k) for k in REPORT_STEPS]
-  entries = [_entry(i, num_particles, rng) for i in range(num_entries)]
+  entries = [_entry(i, rng) for i in range(num_entries)]
   truth = _motion(num_particles, rng)
   for i, entry in enumerate(entries):
     if previews is None or i < previews:
@@ -48,6 +57,7 @@ def _task(num_particles, num_entries, previews, rng):
     "id": f"nbody_gravity/n{num_particles}/rollout100",
     "description": "Predict 100 steps of the first 50 trajectories.",
     "dataset": f"nbody_gravity/n{num_particles}",
+    "name": "rollout",
     "num_trajectories": 50,
     "num_particles": num_particles,
     "time_step": 0.01,
@@ -72,17 +82,27 @@ def _task(num_particles, num_entries, previews, rng):
   }
 
 
-def _entry(index, num_particles, rng):
+def _entry(index, rng):
   division = _DIVISIONS[index % 3]
   classical = division == "classical"
   level = 10.0 ** rng.uniform(-6, -3) if classical else 10 ** rng.uniform(-3, 0)
   seeds = [0] if classical else [0, 1, 2][: 2 if index % 7 == 4 else 3]
   growth = np.exp(np.linspace(-3, 0, REPORT_STEPS[-1]))
-  curves = {m: (level * growth * rng.uniform(0.5, 2)).tolist() for m in METRICS}
+  metrics = METRICS[:-1] if index % 11 == _OLD else METRICS
+  curves = {m: (level * growth * rng.uniform(0.5, 2)).tolist() for m in metrics}
   scores = {
     m: {str(k): _score(c[k - 1]) for k in REPORT_STEPS}
     for m, c in curves.items()
   }
+  findings = [
+    {"kind": kind, "verdict": verdict, "reason": reason}
+    for i, (kind, verdict, reason) in _FINDINGS.items()
+    if index % 11 == i
+  ]
+  verdict = findings[0]["verdict"] if findings else None
+  unranked = "2 of 3 training seeds" if len(seeds) == 2 else None
+  if verdict == "reject":
+    unranked = f"rejected: {findings[0]['reason']}"
   survival = np.clip(1.5 - 20 * level * growth, 0, 1)
   return {
     "key": f"model_{index}",
@@ -90,8 +110,18 @@ def _entry(index, num_particles, rng):
     "version": "1",
     "authors": ["A. Author", "B. Author"],
     "division": division,
-    "claimed_division": "learned-closed" if index % 11 == 5 else division,
+    "claimed_division": "learned-closed"
+    if verdict == "redivision"
+    else division,
     "tier": "re-scored" if index % 5 else "reproduced",
+    "reproduced": None
+    if index % 5
+    else {
+      "first_step": 2.5e-6,
+      "scores": 0.0123,
+      "seconds_per_step": 4.5e-4,
+      "batch": 16,
+    },
     "date": f"2025-01-{1 + index % 28:02d}",
     "code": "https://example.org/code",
     "paper": None,
@@ -100,36 +130,43 @@ def _entry(index, num_particles, rng):
     "seeds": seeds,
     "train_steps": 0 if classical else 6000,
     "train_seconds": 0.0 if classical else 123.4,
-    "config": {"num_substeps": 2**index} if index < 9 else {},
+    "config": {"num_substeps": 2**index, "normalize": bool(index % 2)}
+    if index < 9
+    else {},
+    "recipe": {
+      "train_steps": 6000,
+      "batch_size": 16,
+      "learning_rate": 1e-7,
+      "schedule": "cosine",
+      "boundaries": [200_000, 400_000],
+    },
+    "started_from": None,
     "physics_given": ["masses", "force law"] if classical else [],
     "symmetries": ["translation"] if index % 2 else [],
     "scores": scores,
     "ranks": {},
-    "unranked": "2 seeds; 3 are asked for" if len(seeds) == 2 else None,
+    "unranked": unranked,
     "ties": {},
     "at_floor": {
-      m: {str(k): level < 3e-6 for k in REPORT_STEPS} for m in METRICS
+      m: {str(k): level < 3e-6 for k in REPORT_STEPS} for m in metrics
     },
     "claimed": {
       m: {k: dict(s) for k, s in v.items()} for m, v in scores.items()
     },
     "agrees": True,
-    "findings": [
-      {"kind": "solver-grade", "verdict": "redivision", "reason": "As a solver"}
-    ]
-    if index % 11 == 5
-    else [],
+    "findings": findings,
     "curves": curves,
     "bands": {
       m: [[v / 2 for v in c], [v * 2 for v in c]] for m, c in curves.items()
     },
     "survival": survival.tolist(),
+    "timing_faults": ["a state is answered faster"] if index == 3 else [],
     "timing": {
       "seconds_per_step": float(3e-5 / level**0.25 * rng.uniform(0.7, 1.4)),
       "relative_to_leapfrog": float(rng.uniform(0.5, 50)),
       "indicative": index % 2 == 0,
       "batch": 16,
-      "device": "CPU",
+      "device": "CPU" if index % 3 else "GPU",
     },
     "equivariance": {"rotation": 1e-6, "translation": None},
     "diverged": index % 4,
@@ -142,7 +179,6 @@ def _entry(index, num_particles, rng):
       m: {k: [s["mean"] * (1 + 0.1 * j) for j in seeds] for k, s in v.items()}
       for m, v in scores.items()
     },
-    "num_particles": num_particles,
   }
 
 
@@ -164,7 +200,11 @@ def _rank(entries, metric, k):
   group = 0
   for division in _DIVISIONS:
     mine = [
-      e for e in entries if e["division"] == division and not e["unranked"]
+      e
+      for e in entries
+      if e["division"] == division
+      and not e["unranked"]
+      and metric in e["scores"]
     ]
     mine.sort(key=lambda e: score(e)["mean"])
     edge = -1.0
@@ -192,24 +232,27 @@ def _preview(truth, entry, rng):
     noise = rng.normal(size=truth.shape[1:])
     return np.round(truth + scale * drift * noise, 4).tolist()
 
-  same = {
-    "times": np.round(np.linspace(0, 1, len(truth)), 4).tolist(),
-    "truth": np.round(truth, 4).tolist(),
-  }
-  worst = {**same, "prediction": guess(5 * level)}
+  def rollout(trajectory_id, scale):
+    return {
+      "trajectory_id": trajectory_id,
+      "seed": 0,
+      "box": [None, None],
+      "truth": np.round(truth, 4).tolist(),
+      "prediction": guess(scale),
+    }
+
   return {
-    **same,
-    "box": [None, None],
-    "prediction": guess(level),
+    **rollout(0, level),
+    "times": np.round(np.linspace(0, 1, len(truth)), 4).tolist(),
     "leapfrog": guess(0.05),
-    "worst": [{**worst, "trajectory_id": 7, "seed": 0}],
+    "worst": [rollout(7, 5 * level)],
   }
 
 
 def without_numbers(value):
   """Returns page data with null for each number that may be missing."""
   if isinstance(value, dict):
-    optional = ("num_parameters", "train_steps", "diverged", "num_particles")
+    optional = ("num_parameters", "train_steps", "diverged", "batch")
     return {
       k: None if k in optional else without_numbers(v) for k, v in value.items()
     }

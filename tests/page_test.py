@@ -1,15 +1,21 @@
 """The page, in a browser."""
 
 import csv
+import dataclasses
 import json
 import math
+import pathlib
+import shlex
 import time
 
 import chromium
+import numpy as np
 import page_fixtures
 import pytest
+from absl import flags
 
-from nbody_bench.leaderboard import site
+from nbody_bench import command_line, plugins, recipes, run
+from nbody_bench.leaderboard import build, previews, site
 
 pytestmark = pytest.mark.skipif(
   chromium.find() is None,
@@ -17,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TAB = 9
+BOARD = pathlib.Path(build.__file__).parent / "submissions"
 ROWS = "[...document.querySelectorAll('#table tbody tr')]"
 NAMES = f"{ROWS}.map(row => row.querySelector('.open').textContent)"
 SORT = "document.querySelector('#table [aria-sort]:not([aria-sort=none])')"
@@ -69,15 +76,21 @@ def test_sorting_by_header(page, data):
   key = "energy_error@100"
   press_header(page, key)
   ordered = sorted(
-    entries, key=lambda e: e["scores"]["energy_error"]["100"]["mean"]
+    filter(is_accepted, entries),
+    key=lambda e: e["scores"]["energy_error"]["100"]["mean"],
   )
   names = [e["name"] for e in ordered]
-  assert page.run(NAMES) == names
+  rejected = [e["name"] for e in entries if not is_accepted(e)]
+  assert page.run(NAMES) == names + rejected
   assert page.run(f"{SORT}.getAttribute('aria-sort')") == "ascending"
   press_header(page, key)
-  assert page.run(NAMES) == names[::-1]
+  assert page.run(NAMES) == names[::-1] + rejected
   assert page.run(f"{SORT}.getAttribute('aria-sort')") == "descending"
   assert page.run(f"{SORT}.dataset.key") == key
+
+
+def is_accepted(entry):
+  return all(found["verdict"] != "reject" for found in entry["findings"])
 
 
 def test_ranks_ties_and_reasons_are_shown(page, data):
@@ -89,13 +102,17 @@ def test_ranks_ties_and_reasons_are_shown(page, data):
       f"{ROWS}.find(row => row.querySelector('.open').textContent === "
       f"{entry['name']!r}).cells[0].innerText"
     )
-    if rank is None:
-      assert "unranked: 2 seeds" in row
+    if not is_accepted(entry):
+      assert row == "rejected"
+    elif rank is None:
+      assert "unranked: 2 of 3 training seeds" in row
     else:
       first, last = rank
       assert row.startswith(str(first) if first == last else f"{first}–{last}")
   assert "≈a" in text
-  assert "solver-grade: redivision" in text
+  for badge in ("solver-grade: redivision", "room for the answers: flag"):
+    assert badge in text
+  assert "edited numbers: reject" in text
   assert "entered as learned-closed" in text
 
 
@@ -105,6 +122,7 @@ def test_ranks_ties_and_reasons_are_shown(page, data):
     ("division", "learned-open", lambda e: e["division"] == "learned-open"),
     ("tier", "reproduced", lambda e: e["tier"] == "reproduced"),
     ("symmetry", "translation", lambda e: "translation" in e["symmetries"]),
+    ("device", "GPU", lambda e: e["timing"]["device"] == "GPU"),
     ("physics", "(none)", lambda e: not e["physics_given"]),
     ("physics", "force law", lambda e: "force law" in e["physics_given"]),
     ("q", "LEARNED number 7", lambda e: e["name"] == "Learned 7"),
@@ -163,19 +181,26 @@ def test_an_address_of_nonsense_shows_the_board(page, folder):
 
 def test_weights_reorder_by_composite(page, data):
   def composites():
-    cell = "row.cells[[...document.querySelectorAll('#table th')].findIndex("
-    cell += "th => th.dataset.key === 'composite')].textContent"
-    return [float(x) for x in page.run(f"{ROWS}.map(row => {cell})")]
+    return [float(text.split()[0]) for text in accepted_cells("composite")]
+
+  def accepted_cells(key):
+    place = "[...document.querySelectorAll('#table th')].findIndex("
+    place += f"th => th.dataset.key === {key!r})"
+    rows = f"{ROWS}.filter(row => !row.matches('.rejected'))"
+    return page.run(f"{rows}.map(row => row.cells[{place}].innerText)")
 
   press_header(page, "composite")
   before = composites()
   assert before == sorted(before, reverse=True)
-  for metric in ("rollout_rmse", "energy_error"):
+  notes = [text for text in accepted_cells("composite") if "without" in text]
+  assert [text.split("\n")[-1] for text in notes] == ["without Local defect"]
+  for metric in ("rollout_rmse", "energy_error", "local_defect"):
     choose(page, f"weight-{metric}", "0")
   # Momentum alone is left, on its frozen scale from 1 to 1e-8.
   best = min(
     e["scores"]["momentum_error"]["100"]["mean"]
     for e in data["tasks"][0]["entries"]
+    if is_accepted(e)
   )
   assert composites()[0] == pytest.approx(-math.log10(best) / 8, abs=1e-3)
   assert "weights=" in page.run("location.hash")
@@ -238,12 +263,222 @@ def test_the_page_of_a_model(page, data):
   text = page.run("byId('model-view').innerText")
   wanted = [entry["notes"], "seed 2", "8", "A. Author, B. Author", "6,000"]
   wanted += ["n20/rollout100", "num_substeps", "95 % interval", "Claimed"]
+  wanted += ["Re-scored", "The board has not run this model"]
   for part in wanted:
     assert part in text, part
   assert page.run("document.title").startswith("Learned 1 v1")
   assert page.run("document.activeElement.id") == "model-heading"
   page.run("history.back()")
   page.wait("!byId('board').hidden")
+
+
+def test_the_fixtures_have_the_shape_of_a_board(data):
+  def shape(value):
+    return set(value) if isinstance(value, dict) else None
+
+  board = build.page_data(BOARD)
+  assert shape(data) == shape(board)
+  task, own = board["tasks"][0], data["tasks"][0]
+  assert shape(own) == shape(task)
+  assert shape(own["metrics"][0]) == shape(task["metrics"][0])
+  for entry in task["entries"]:
+    assert shape(own["entries"][0]) == shape(entry)
+    assert shape(own["entries"][0]["timing"]) == shape(entry["timing"])
+  arrays = {
+    "time": np.arange(3.0),
+    "leapfrog": np.zeros((3, 4, 2)),
+    "box": np.full((2, 2), np.inf),
+    **dict.fromkeys(("trajectory_id", "seed"), np.arange(2)),
+    **dict.fromkeys(("prediction", "truth"), np.zeros((2, 3, 4, 2))),
+  }
+  preview, mine = previews.page_data(arrays), own["entries"][0]["preview"]
+  assert shape(mine) == shape(preview)
+  assert shape(mine["worst"][0]) == shape(preview["worst"][0])
+
+
+def test_rejected_entries_look_it_and_are_last(page, data):
+  [rejected] = [e for e in data["tasks"][0]["entries"] if not is_accepted(e)]
+  for key in ("rank", "name", "num_parameters", "date"):
+    for _ in range(2):
+      press_header(page, key)
+      assert page.run(NAMES)[-1] == rejected["name"]
+  link = "document.querySelector('tr.rejected .open')"
+  line = page.run(f"getComputedStyle({link}).textDecorationLine")
+  assert line == "line-through"
+  keys = page.run("front.points.map(point => point.entry.key)")
+  assert len(keys) == 11
+  assert rejected["key"] not in keys
+  assert rejected["key"] not in page.run("shown().map(s => s.entry.key)")
+
+
+@pytest.mark.parametrize("index", [5, 7, 9])
+def test_findings_are_told_in_full(page, data, index):
+  [found] = data["tasks"][0]["entries"][index]["findings"]
+  page.run(f"update({{model: 'model_{index}/1'}})")
+  text = page.run("document.querySelector('.findings').innerText")
+  for part in found.values():
+    assert part in text
+  page.run("update({model: ''})")
+  badge = "[...document.querySelectorAll('#table .badge')].find(node => "
+  badge += f"node.textContent.startsWith({found['kind']!r}))"
+  assert page.run(f"{badge}.title") == found["reason"]
+
+
+def test_tiers_are_explained(page):
+  legend = page.run("byId('verdicts').textContent")
+  for tier in ("claimed", "re-scored", "reproduced"):
+    assert tier in legend
+  badge = "[...document.querySelectorAll('#table .badge.good')]"
+  title = f"{badge}.find(node => node.textContent === 'reproduced').title"
+  assert "run the uploaded models itself" in page.run(title)
+  page.run("update({model: 'model_0/1'})")
+  text = page.run("byId('model-view').innerText")
+  assert "Run again by the board" in text
+  for part in ("2.50e-6", "1.2 %", "4.50e-4, a batch of 16"):
+    assert part in text, part
+
+
+def test_a_metric_that_an_entry_lacks(page, data):
+  old = data["tasks"][0]["entries"][8]
+  assert "local_defect" not in old["scores"]
+  press_header(page, "local_defect@100")
+  assert page.run(NAMES)[-2] == old["name"]  # before the rejected one
+  press_header(page, "local_defect@100")
+  assert page.run(NAMES)[-2] == old["name"]
+  assert page.run("toCsv(visibleEntries(), rowsShown.columns).length") > 0
+  assert page.run("toLatex(visibleEntries(), rowsShown.columns).length") > 0
+  page.run("update({model: 'model_8/1', show: 'model_8%2F1,model_1%2F1'})")
+  panels = page.run(
+    "[...document.querySelectorAll('#panels > div')].map(d => d.innerText)"
+  )
+  [defect] = [text for text in panels if text.startswith("Local defect")]
+  assert "–" in defect
+  page.run("update({show: 'model_8%2F1'})")
+  panels = page.run("byId('panels').innerText")
+  assert panels.count("None of the models drawn was scored by this.") == 1
+
+
+def test_local_defect_has_a_curve_with_a_band(page):
+  title = "curves.panels.find(p => p.title === 'Local defect')"
+  drawn = page.run("shown().map(s => s.entry.scores)")
+  known = sum("local_defect" in scores for scores in drawn)
+  assert known >= 4
+  assert page.run(f"{title}.lines.length") == len(drawn)
+  assert page.run(f"{title}.plot.bands.length") == known
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+  """The page of the entries that come with the code, and their data."""
+  board = build.page_data(BOARD)
+  return site.write(board, tmp_path_factory.mktemp("real")), board
+
+
+def command_of(tab, model):
+  tab.run(f"update({{model: {model!r}}})")
+  return tab.run("byId('command')?.textContent")
+
+
+@pytest.mark.parametrize("key", ["delta_gn", "leapfrog"])
+def test_the_command_to_reproduce_is_understood(tab, real, key):
+  path, board = real
+  task, entry = next(
+    (task, entry)
+    for task in board["tasks"]
+    for entry in task["entries"]
+    if entry["key"] == key
+  )
+  tab.open(path.as_uri())
+  tab.run(f"update({{task: {task['id']!r}}})")
+  command = command_of(tab, f"{key}/{entry['version']}")
+  python, *argv = shlex.split(command)
+  assert [python, *argv[:2]] == ["python", "-m", "nbody_bench.run"]
+  values = flags.FlagValues()
+  run.define(values, argv[1:])
+  assert values(argv[1:]) == ["nbody_bench.run"]
+  assert values.model == key
+  task_id = f"{values.dataset}/{values.task}{values.rollout_steps[-1]}"
+  assert task_id == task["id"]
+  assert list(map(int, values.rollout_steps)) == task["report_steps"]
+  assert list(map(int, values.seeds)) == entry["seeds"]
+  plugin = plugins.load_model(key)
+  config = command_line.from_flags(values, "config", plugin.config)
+  assert json.loads(json.dumps(dataclasses.asdict(config))) == entry["config"]
+  if not entry["train_steps"]:
+    assert "train_steps" not in command  # nothing is trained
+    return
+  recipe = entry["recipe"]
+  given = {k: values[k].value for k in ("train_steps", "batch_size")}
+  made = command_line.from_flags(values, "recipe", recipes.Recipe, **given)
+  made = json.loads(json.dumps(dataclasses.asdict(made)))
+  assert {k: made[k] for k in recipe} == recipe
+  assert tab.complaints() == []
+
+
+def test_flags_of_all_kinds_and_text_for_a_shell(tab, tmp_path, data):
+  board = json.loads(json.dumps(data))
+  texts = ["a b", "it's", "$(id)", "`id`", "a;b", "x&", "", "é", '"']
+  entry = board["tasks"][0]["entries"][0]
+  entry["config"] = {f"t{i}": text for i, text in enumerate(texts)}
+  entry["config"] |= {"yes": True, "no": False, "some": [1, 2], "none": []}
+  entry |= {"num_parameters": 1, "version": "2", "started_from": "a run"}
+  refused = [{"a": "new\nline"}, {"a": "\x1b[201~"}, {"a b": 1}, {"a": [[]]}]
+  for i, config in enumerate(refused, 1):
+    board["tasks"][0]["entries"][i]["config"] = config
+  board["tasks"][0]["entries"][5]["recipe"] = None
+  tab.open(site.write(board, tmp_path).as_uri())
+  found = shlex.split(command_of(tab, "model_0/2"))
+  for i, text in enumerate(texts):
+    assert f"--config.t{i}={text}" in found
+  for flag in ("yes", "some=1,2", "none="):
+    assert f"--config.{flag}" in found
+  assert "--noconfig.no" in found
+  assert "--version=2" in found
+  assert "--start_from=DIR" in found
+  assert "--recipe.learning_rate=1e-7" in found
+  assert "--recipe.boundaries=200000,400000" in found
+  for i in range(1, 6):
+    assert command_of(tab, f"model_{i}/1") is None
+  assert tab.complaints() == []
+
+
+def test_the_command_is_copied(page):
+  command = command_of(page, "model_1/1")
+  page.run(
+    "addEventListener('copy', () => window.copied = String(getSelection()))"
+  )
+  page.call(
+    "Runtime.evaluate", expression="byId('copy').click()", userGesture=True
+  )
+  status = "byId('copy').nextSibling.textContent"
+  page.wait(f"{status} === 'Copied.'")
+  assert page.run("window.copied") == command
+  # Where neither way works, it is at least selected.
+  page.run(
+    "document.execCommand = () => false;"
+    " navigator.clipboard.writeText = () => Promise.reject()"
+  )
+  page.run("byId('copy').click()")
+  page.wait(f"{status}.startsWith('Selected')")
+  assert page.run("String(getSelection())") == command
+
+
+def test_worst_roll_outs_play_from_their_table(page):
+  page.run("update({model: 'model_1/1'})")
+  assert page.run("byId('no-leapfrog').hidden")
+  page.run(
+    "document.querySelector('[aria-label=\"Play trajectory 7\"]').click()"
+  )
+  assert page.run("byId('rollout').value") == "1"
+  assert page.run("byId('play').textContent") == "Pause"
+  assert "first trajectory alone" in page.run("byId('no-leapfrog').textContent")
+  page.run("byId('play').click()")
+
+
+def test_a_model_without_roll_outs_says_so(page):
+  page.run("update({model: 'model_4/1'})")
+  assert page.run("byId('stage').hidden")
+  assert not page.run("byId('no-preview').hidden")
 
 
 def test_the_player_moves_and_stops(page):
@@ -432,8 +667,8 @@ def test_the_api_holds_what_the_page_shows(folder, data):
     assert "preview" not in kept["entries"][0]
     with (api / listed["files"]["csv"]).open() as file:
       rows = list(csv.DictReader(file))
-    steps = len(page_fixtures.METRICS) * len(page_fixtures.REPORT_STEPS)
-    assert len(rows) == steps * len(task["entries"])
+    scores = sum(len(entry["scores"]) for entry in task["entries"])
+    assert len(rows) == scores * len(page_fixtures.REPORT_STEPS)
 
 
 def test_numbers_that_are_none_are_refused(tmp_path, data):

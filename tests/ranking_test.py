@@ -170,16 +170,15 @@ FIXED = {"steps": 0, "num_parameters": 0}
   ],
 )
 def test_three_seeds_are_ranked(division, training, num_seeds, reason):
-  found = ranking.why_unranked(division, training, num_seeds, True)
+  found = ranking.why_unranked(division, training, num_seeds)
   assert found == reason
 
 
-def test_rejected_entries_and_those_without_arrays_are_not_ranked():
+def test_rejected_entries_are_not_ranked():
   facts = ("learned-closed", TRAINED, 3)
-  assert "not at hand" in ranking.why_unranked(*facts, has_values=False)
   for verdict, reason in (("reject", "rejected: a copy"), ("flag", None)):
     finding = {"kind": "duplicate", "verdict": verdict, "reason": "a copy"}
-    assert ranking.why_unranked(*facts, True, [finding]) == reason
+    assert ranking.why_unranked(*facts, [finding]) == reason
 
 
 def test_the_smallest_difference_is_resolved_and_half_of_it_is_not():

@@ -30,7 +30,7 @@ function describeMetric({ label, description, better, cap }) {
 }
 
 const OF_TABLE = ['task', 'by', 'columns', 'weights'];
-const OF_FILTER = ['q', 'division', 'tier', 'symmetry', 'physics', 'ranked'];
+const OF_FILTER = ['q', 'division', 'tier', 'symmetry', 'physics', 'device', 'ranked'];
 const OF_CHARTS = ['task', 'model', 'show', 'theme'];
 parts.push(
   { needs: ['theme'], draw: drawTheme },
@@ -85,6 +85,7 @@ function start() {
   byId('task-view').hidden = false;
   byId('task-chooser').hidden = board.tasks.length < 2;
   fillSelect(byId('task'), board.tasks.map(({ id }) => [id, id]));
+  drawLegendOfVerdicts();
   listen();
   draw(FIELDS);
 }

@@ -21,7 +21,7 @@ function makeChart(host, { height = 260, label, x, y, series, bands, data, hooks
     scales: { x: scaleOf(x), y: scaleOf(y) },
     series: [{}, ...series],
     legend: { show: false },
-    padding: [8, 12, 0, 0],
+    padding: [8, 22, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, ...cursor },
   };
   const plot = new uPlot(options, data, host);

@@ -23,15 +23,23 @@ function allColumns(task) {
     rankColumn(task, by),
     textColumn('name', 'Model', entry => String(entry.name ?? entry.key), { content: modelContent, head: true, main: true }),
     textColumn('division', 'Division', entry => entry.division, { content: divisionContent, head: true, main: true }),
-    textColumn('tier', 'Tier', entry => entry.tier, { content: tierContent, head: true, main: true }),
+    textColumn('tier', 'Tier', entry => entry.tier, {
+      content: tierContent, head: true, main: true, title: 'How far the board has checked an entry, and what it found',
+      fields: entry => ({ tier: entry.tier, findings: listOf(entry.findings).map(({ kind, verdict }) => `${kind}: ${verdict}`).join('; ') }),
+    }),
     numberColumn('composite', 'Composite', entry => composite(entry, task, weights), {
       better: 'higher', main: true, title: 'Weighted mean of subscores on frozen scales',
-      content: entry => [formatNumber(composite(entry, task, weights))],
+      content: entry => compositeContent(entry, task, weights),
     }),
     ...scores,
     numberColumn('diverged', 'Diverged roll-outs', entry => entry.diverged, { content: divergedContent, score: true }),
     timingColumn('seconds_per_step', 'Seconds per step', '', true),
     timingColumn('relative_to_leapfrog', 'Time × leapfrog', '×', false),
+    textColumn('device', 'Timed on', entry => entry.timing?.device, { cost: true, wrap: true }),
+    numberColumn('board_seconds', 'Seconds per step, by the board', entry => entry.reproduced?.seconds_per_step, {
+      better: 'lower', cost: true, title: 'Of a batch, for models that the board has run itself',
+      content: entry => boardTime(entry.reproduced),
+    }),
     numberColumn('num_parameters', 'Parameters', entry => entry.num_parameters, { main: true, cost: true }),
     numberColumn('train_steps', 'Training steps', entry => entry.train_steps || null, { cost: true }),
     numberColumn('train_seconds', 'Training seconds', entry => entry.train_seconds || null, { cost: true, content: entry => [formatNumber(entry.train_seconds || null)] }),
@@ -56,6 +64,7 @@ function rankColumn(task, by) {
     fields: entry => ({ rank: rankAt(entry, by) ? rankText(rankAt(entry, by)) : null, tie: letters.get(tieAt(entry, by)) ?? null, unranked: entry.unranked ?? null }),
     content(entry) {
       const rank = rankAt(entry, by);
+      if (!rank && isRejected(entry)) return [html('span', { class: 'badge bad', title: entry.unranked }, 'rejected')];
       if (!rank) return [html('small', { class: 'reason' }, entry.unranked ? `unranked: ${entry.unranked}` : 'not ranked')];
       const letter = letters.get(tieAt(entry, by));
       return letter ? [rankText(rank), html('span', { class: 'tie', title: `Cannot be told apart from the others marked ${letter}` }, `≈${letter}`)] : [rankText(rank)];
@@ -103,12 +112,24 @@ function timingColumn(field, label, suffix, main) {
   return numberColumn(field, label, value, {
     better: 'lower', main, cost: true,
     content(entry) {
-      if (!Number.isFinite(value(entry))) return [MISSING];
+      const faults = listOf(entry.timing_faults).join('; ');
+      if (!Number.isFinite(value(entry))) return [faults ? html('span', { title: `Withheld: ${faults}` }, `${MISSING} ⚠`) : MISSING];
       const text = formatNumber(value(entry)) + suffix;
       const where = `Measured on ${entry.timing.device ?? 'an unnamed device'}, batch ${entry.timing.batch ?? 'unknown'}`;
       return entry.timing.indicative ? [text, html('small', { title: where }, 'indicative')] : [html('span', { title: where }, text)];
     },
   });
+}
+
+function boardTime(reproduced) {
+  if (!Number.isFinite(reproduced?.seconds_per_step)) return [MISSING];
+  return [formatNumber(reproduced.seconds_per_step), html('small', {}, `batch of ${formatCount(reproduced.batch)}`)];
+}
+
+function compositeContent(entry, task, weights) {
+  const absent = entry.scores ? [...weights.keys()].filter(name => !entry.scores[name]) : [];
+  const note = absent.length ? [html('small', { class: 'reason' }, `without ${absent.map(name => metricOf(task, name).label).join(', ')}`)] : [];
+  return [formatNumber(composite(entry, task, weights)), ...note];
 }
 
 function modelContent(entry) {
@@ -130,16 +151,11 @@ function divisionContent(entry) {
   return [entry.division || MISSING, ...(moved ? [html('small', { class: 'warn reason' }, `entered as ${entry.claimed_division}`)] : [])];
 }
 
-function tierBadge(entry) {
-  return html('span', { class: entry.tier && entry.tier !== 'claimed' ? 'badge good' : 'badge' }, entry.tier || 'no tier');
-}
-
 function tierContent(entry) {
-  const findings = listOf(entry.findings);
   return [
     tierBadge(entry),
     ...(entry.agrees === false ? [html('small', { class: 'warn' }, '⚠ claim differs')] : []),
-    ...findings.map(({ kind, verdict, reason }) => html('small', { class: 'warn', title: reason }, `⚠ ${kind ?? 'finding'}: ${verdict ?? ''}`)),
+    ...listOf(entry.findings).map(finding => html('div', {}, findingBadge(finding))),
   ];
 }
 

@@ -24,11 +24,13 @@ function subscore({ best, worst }, value) {
   return Math.min(1, Math.max(0, share));
 }
 
-// A missing score counts as the worst: leaving one out must not pay.
+// Over the metrics that an entry was scored by. The board scores all by all: an entry from before a metric was added lacks it, and
+// must not fall because of those that have it. A score that is no number counts as the worst.
 function composite(entry, task, weights) {
-  const total = [...weights.values()].reduce((a, b) => a + b, 0);
-  if (!total || !entry.scores) return null;
-  const sum = [...weights].map(([name, weight]) => weight * subscore(board.scales[name], scoreAt(entry, name, lastStep(task))?.mean));
+  const known = [...weights].filter(([name]) => entry.scores?.[name]);
+  const total = known.reduce((sum, [, weight]) => sum + weight, 0);
+  if (!total) return null;
+  const sum = known.map(([name, weight]) => weight * subscore(board.scales[name], scoreAt(entry, name, lastStep(task))?.mean));
   return sum.reduce((a, b) => a + b, 0) / total;
 }
 

@@ -12,12 +12,11 @@ function drawCurves() {
   clearCharts(host);
   const models = shown();
   const metrics = task.metrics.filter(({ name }) => !NOT_A_CURVE.includes(name));
-  const panels = [
-    ...metrics.map(metric => metricPanel(task, metric, models)),
-    survivalPanel(models),
-  ].filter(panel => panel && panel.length > 1);
-  const length = panels.reduce((most, panel) => Math.max(most, panel.length), 0);
-  byId('curves-view').hidden = !panels.length && !models.length;
+  const all = [...metrics.map(metric => metricPanel(task, metric, models)), survivalPanel(models)];
+  const length = all.reduce((most, panel) => Math.max(most, panel.length), 0);
+  // One that is empty says so, beside others that are not.
+  const panels = length > 1 && models.length ? all : [];
+  byId('curves-view').hidden = !task.entries.length || task.horizon === 1;
   byId('cursor').max = Math.max(1, length);
   byId('cursor').disabled = !length;
   curves.panels = panels.map(panel => drawPanel(host, task, panel, length));
@@ -33,18 +32,18 @@ function metricPanel(task, metric, models) {
     return { label: labelOf(entry), slot, mean: listOf(means?.[metric.name]), low: listOf(low), high: listOf(high) };
   });
   const floor = { label: 'label error', mean: listOf(task.floor_curves?.[metric.name]), low: [], high: [], floor: true };
-  const drawn = [...lines, floor].filter(({ mean }) => mean.length);
+  const drawn = floor.mean.length ? [...lines, floor] : lines;
   const log = metric.better !== 'higher';
   return lengthOf(drawn, { title: metricLabel(metric), log });
 }
 
 function survivalPanel(models) {
   const lines = models.map(({ entry, slot }) => ({ label: labelOf(entry), slot, mean: listOf(detailOf(entry).survival), low: [], high: [] }));
-  return lengthOf(lines.filter(({ mean }) => mean.length), { title: 'Survival: share of roll-outs still within the threshold', log: false, range: [0, 1.02] });
+  return lengthOf(lines, { title: 'Survival: share of roll-outs still within the threshold', log: false, range: [0, 1.02] });
 }
 
 function lengthOf(lines, more) {
-  return lines.length ? { ...more, lines, length: Math.max(...lines.map(({ mean }) => mean.length)) } : null;
+  return { ...more, lines, length: Math.max(0, ...lines.map(({ mean }) => mean.length)) };
 }
 
 function drawPanel(host, task, panel, length) {
@@ -55,9 +54,10 @@ function drawPanel(host, task, panel, length) {
   const readout = html('p', { class: 'readout' });
   const chart = html('div', { class: 'chart' });
   host.append(html('div', {}, html('h3', {}, title), chart, readout));
-  if (!range) {
-    chart.append(html('p', { class: 'muted' }, 'There is no positive value to draw.'));
-    return { title, lines, readout, plot: null };
+  const isKnown = lines.some(({ mean, floor }) => mean.length && !floor);
+  if (!range || !isKnown) {
+    chart.append(html('p', { class: 'muted' }, isKnown ? 'There is no positive value to draw.' : 'None of the models drawn was scored by this.'));
+    return { title, lines: [], readout, plot: null };
   }
   const column = (values, edge) => Array.from({ length }, (_, index) => valid(values[index]) ?? (edge && Number.isFinite(values[index]) ? range[0] : null));
   const times = Array.from({ length }, (_, index) => (index + 1) * (task.time_step ?? 1));

@@ -49,8 +49,8 @@ function isBetter(metric, value, other) {
 function rolloutsOf(entry) {
   const preview = entry?.has_preview ? detailOf(entry).preview : null;
   return [preview].flat().filter(Boolean).flatMap((main, index) => [
-    rollout(main, main, index ? `trajectory ${index + 1}` : 'first trajectory'),
-    ...[main.worst].flat().filter(Boolean).map(worst => rollout({ ...main, leapfrog: null, ...worst }, worst, 'among the worst')),
+    rollout(main, main, index ? `number ${index + 1}` : 'first'),
+    ...[main.worst].flat().filter(Boolean).map(worst => ({ ...rollout({ ...main, leapfrog: null, ...worst }, worst, 'worst'), isWorst: true })),
   ]).filter(({ frames }) => frames > 0);
 }
 
@@ -60,5 +60,6 @@ function rollout(source, facts, label) {
   const frames = Math.min(...[times, truth, prediction].map(list => listOf(list).length));
   const numbers = [['trajectory', facts.trajectory_id], ['seed', facts.seed]].filter(([, value]) => Number.isFinite(value));
   const text = numbers.map(([name, value]) => `${name} ${value}`).join(', ');
-  return { box: source.box, times, truth, prediction, leapfrog, frames, label: text ? `${label} (${text})` : label };
+  const { trajectory_id: id, seed } = facts;
+  return { box: source.box, times, truth, prediction, leapfrog, frames, id, seed, label: text ? `${label}: ${text}` : label };
 }

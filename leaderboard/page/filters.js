@@ -8,6 +8,7 @@ const CHOICES = [
   { field: 'tier', any: 'all', values: entry => [entry.tier] },
   { field: 'symmetry', any: 'any', values: entry => orNone(entry.symmetries) },
   { field: 'physics', any: 'any', values: entry => orNone(entry.physics_given) },
+  { field: 'device', any: 'any', values: entry => [entry.timing?.device || NONE] },
 ];
 const FILTER_FIELDS = ['q', 'ranked', ...CHOICES.map(({ field }) => field)];
 

@@ -12,7 +12,7 @@ const KINDS = [
 const kindOf = entry => KINDS.find(({ division }) => division === entry.division) ?? KINDS.at(-1);
 
 function frontPoints(task, by) {
-  return task.entries.filter(passes)
+  return task.entries.filter(entry => passes(entry) && !isRejected(entry))
     .map(entry => ({ entry, cost: entry.timing?.seconds_per_step, score: scoreAt(entry, by.metric, by.step) }))
     .filter(({ cost, score }) => isDrawable(cost) && isDrawable(score?.mean))
     .sort((a, b) => a.cost - b.cost);
@@ -46,6 +46,8 @@ function drawFront() {
     return;
   }
   byId('front-about').textContent = `${metric.label} @${by.step} against seconds per step. Line: the best that an integrator reaches at that cost; a learned model earns its keep ${metric.better === 'higher' ? 'above' : 'below'} it.`;
+  const absent = task.entries.filter(passes).length - front.points.length;
+  if (absent) byId('front-about').textContent += ` Not drawn: ${formatCount(absent)} without a time, without a score above zero, or rejected.`;
   plotFront(task, by, metric);
   showPoint(Math.min(Math.max(0, front.index), front.points.length - 1));
 }
@@ -136,6 +138,10 @@ function drawName(plot, point, taken, unit) {
   taken.push([...free, width, height]);
   plot.ctx.textBaseline = 'top';
   plot.ctx.textAlign = 'left';
+  // The line passes behind.
+  plot.ctx.strokeStyle = colour('--panel');
+  plot.ctx.lineWidth = 4 * unit;
+  plot.ctx.strokeText(text, ...free);
   plot.ctx.fillText(text, ...free);
 }
 

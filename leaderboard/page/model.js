@@ -16,6 +16,8 @@ function drawModel(changed) {
       html('div', {}, html('h3', {}, 'Card'), facts(cardOf(entry))),
       html('div', {}, html('h3', {}, 'Provenance'), facts(provenanceOf(entry)))),
     html('h3', {}, 'Scores, as claimed and as re-scored'), scoreTable(entry, task),
+    html('h3', {}, 'Run again by the board'), runAgain(entry),
+    ...reproduceSection(entry, task),
     html('h3', {}, 'Every seed'), seedTable(entry, task),
     ...section('Worst trajectories', worstTable(entry, task)),
     ...section('Other tasks and versions', elsewhereTable(entry, task)),
@@ -37,14 +39,9 @@ function standing(entry, task) {
   const by = rankBy();
   const rank = rankAt(entry, by);
   const where = `${metricOf(task, by.metric)?.label} @${by.step} on ${task.id}`;
-  const text = rank ? `rank ${rankText(rank)} of its division by ${where}` : `not ranked by ${where}${entry.unranked ? `: ${entry.unranked}` : ''}`;
+  const why = isRejected(entry) ? 'rejected' : entry.unranked;
+  const text = rank ? `rank ${rankText(rank)} of its division by ${where}` : `not ranked by ${where}${why ? `: ${why}` : ''}`;
   return [html('p', {}, tierBadge(entry), ' ', html('span', { class: 'badge' }, entry.division || 'no division'), ' ', text)];
-}
-
-function findingsOf(entry) {
-  const found = listOf(entry.findings).map(({ kind, verdict, reason }) => `${kind ?? 'finding'} (${verdict ?? 'no verdict'}): ${reason ?? ''}`);
-  if (entry.agrees === false) found.push('claims: re-scoring does not confirm all claimed values');
-  return found.length ? [html('ul', { class: 'findings' }, ...found.map(text => html('li', {}, text)))] : [];
 }
 
 function cardOf(entry) {
@@ -69,10 +66,11 @@ function provenanceOf(entry) {
     ['Date', entry.date],
     ['Seeds', listOf(entry.seeds).join(', ')],
     ['Training', entry.train_steps > 0 ? `${formatCount(entry.train_steps)} steps, ${formatNumber(entry.train_seconds)} s` : null],
-    ['Diverged', Number.isFinite(entry.diverged) ? `${formatCount(entry.diverged)} roll-outs` : null],
+    ['Diverged', Number.isFinite(entry.diverged) ? `${formatCount(entry.diverged)} roll-out${entry.diverged === 1 ? '' : 's'}` : null],
     ['Seconds per step', Number.isFinite(timing.seconds_per_step) ? formatNumber(timing.seconds_per_step) + (timing.indicative ? ', indicative' : '') : null],
     ['Time × leapfrog', formatNumber(timing.relative_to_leapfrog)],
     ['Timed on', timing.device && `${timing.device}, batch ${timing.batch ?? 'unknown'}`],
+    ['No time is shown', listOf(entry.timing_faults).join('; ')],
     ['Equivariance error', probes.map(([kind, value]) => `${kind} ${formatNumber(value)}`).join(', ')],
   ];
 }
@@ -105,8 +103,13 @@ function seedTable(entry, task) {
 function worstTable(entry, task) {
   const worst = listOf(entry.worst);
   if (!worst.length) return null;
-  const rows = worst.map(({ trajectory_id: id, seed, value }) => [Number.isFinite(id) ? String(id) : MISSING, Number.isFinite(seed) ? String(seed) : MISSING, formatNumber(value)]);
-  return table(['Trajectory', 'Seed', `${task.metrics[0]?.label ?? 'Value'} @${lastStep(task)}`], rows);
+  const playable = rolloutsOf(entry);
+  const rows = worst.map(({ trajectory_id: id, seed, value }) => {
+    const index = playable.findIndex(({ isWorst, id: own, seed: other }) => isWorst && own === id && other === seed);
+    const play = index < 0 ? MISSING : button('Play', () => playRollout(index), { 'aria-label': `Play trajectory ${id}` });
+    return [Number.isFinite(id) ? String(id) : MISSING, Number.isFinite(seed) ? String(seed) : MISSING, formatNumber(value), play];
+  });
+  return table(['Trajectory', 'Seed', `${task.metrics[0]?.label ?? 'Value'} @${lastStep(task)}`, 'Roll-out'], rows);
 }
 
 function elsewhereTable(entry, task) {

@@ -41,9 +41,22 @@ function selectRollout(index) {
     ...(listOf(rollout.leapfrog).length >= rollout.frames ? [makeStage('Leapfrog at equal cost', rollout.leapfrog, '--series-0')] : []),
   ];
   byId('stages').replaceChildren(...player.stages.map(({ figure }) => figure));
+  byId('no-leapfrog').hidden = player.stages.length > 1;
+  byId('no-leapfrog').textContent = rollout.isWorst
+    ? 'What leapfrog makes of the same time is shown beside the first trajectory alone.'
+    : 'Leapfrog at equal cost is not shown: this model was not timed, or the law of motion is not known.';
   byId('frame').max = rollout.frames - 1;
   // The last frame says most while nothing moves; Play starts from the first.
   showFrame(Math.min(player.frame, rollout.frames - 1));
+}
+
+function playRollout(index) {
+  byId('rollout').value = index;
+  selectRollout(index);
+  byId('player-view').scrollIntoView();
+  showFrame(0);
+  setPlaying(true);
+  byId('play').focus({ preventScroll: true });
 }
 
 function makeStage(label, frames, hue) {

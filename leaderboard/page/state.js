@@ -4,11 +4,11 @@
 // Each part of the page says which fields it draws; a change draws those parts again and no other.
 
 const FIELDS = [
-  'task', 'model', 'by', 'sort', 'order', 'q', 'division', 'tier', 'symmetry', 'physics', 'ranked',
+  'task', 'model', 'by', 'sort', 'order', 'q', 'division', 'tier', 'symmetry', 'physics', 'device', 'ranked',
   'columns', 'show', 'weights', 'scaling', 'theme',
 ];
 // Of one task and senseless on another.
-const OF_TASK = ['model', 'by', 'sort', 'order', 'division', 'tier', 'symmetry', 'physics', 'weights'];
+const OF_TASK = ['model', 'by', 'sort', 'order', 'division', 'tier', 'symmetry', 'physics', 'device', 'weights'];
 
 const state = Object.fromEntries(FIELDS.map(field => [field, '']));
 const parts = [];  // {needs: fields, draw: function}, in the order of drawing
@@ -61,7 +61,7 @@ const USUALLY_SHOWN = 5;
 function shownSlots() {
   const task = currentTask();
   const slots = state.show === '-' ? [] : state.show.split(',').map(decoded).slice(0, SLOTS);
-  const usual = [...task.entries].sort((a, b) => compare(rankValue(a, rankBy()), rankValue(b, rankBy()))).slice(0, USUALLY_SHOWN);
+  const usual = task.entries.filter(entry => !isRejected(entry)).sort((a, b) => compare(rankValue(a, rankBy()), rankValue(b, rankBy()))).slice(0, USUALLY_SHOWN);
   const known = slots.map(key => entryOf(task, key) ?? null);
   const chosen = state.show === '' ? usual : known;
   const model = currentModel();

@@ -11,13 +11,13 @@ function sortOf(columns) {
   return { column, descending: (state.sort === column.key && state.order ? state.order : defaultOrder(column)) === 'desc' };
 }
 
-// Entries without a rank follow those with one, in the order of what they are ranked by.
+// Entries without a rank follow those with one, in the order of what they are ranked by. Rejected ones are last whatever is asked for.
 function visibleEntries() {
   const { column, descending } = sortOf(rowsShown.columns);
   const by = rankBy();
   const sign = metricOf(currentTask(), by.metric)?.better === 'higher';
   return currentTask().entries.filter(passes).sort((a, b) =>
-    compare(column.value(a), column.value(b), descending) || compare(scoreAt(a, by.metric, by.step)?.mean, scoreAt(b, by.metric, by.step)?.mean, sign));
+    compare(isRejected(a), isRejected(b)) || compare(column.value(a), column.value(b), descending) || compare(scoreAt(a, by.metric, by.step)?.mean, scoreAt(b, by.metric, by.step)?.mean, sign));
 }
 
 function drawTable() {
@@ -50,7 +50,7 @@ function tableRow(entry, columns) {
     const heading = column.key === 'name';
     return html(heading ? 'th' : 'td', { class: cellClass(column), scope: heading ? 'row' : null }, ...column.content(entry));
   });
-  return html('tr', { 'data-key': keyOf(entry) }, ...cells);
+  return html('tr', { 'data-key': keyOf(entry), class: isRejected(entry) ? 'rejected' : null }, ...cells);
 }
 
 function floorCell(column) {
