@@ -164,6 +164,8 @@ def _entry(index, rng):
     "timing": {
       "seconds_per_step": float(3e-5 / level**0.25 * rng.uniform(0.7, 1.4)),
       "relative_to_leapfrog": float(rng.uniform(0.5, 50)),
+      "speed_up": float(rng.uniform(0.1, 10)),
+      "speed_up_over": "leapfrog",
       "indicative": index % 2 == 0,
       "batch": 16,
       "device": "CPU" if index % 3 else "GPU",

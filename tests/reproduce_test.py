@@ -18,6 +18,7 @@ from nbody_bench import (
   submissions,
   testing,
 )
+from nbody_bench.leaderboard import __main__ as leaderboard
 from nbody_bench.leaderboard import cases, model_scan, reproduce, sandbox
 from nbody_bench.submissions import SubmissionError
 
@@ -215,3 +216,32 @@ def test_a_changed_model_is_not_taken(submitted, tmp_path):
   content["models"][0]["folder"] = "../elsewhere"
   with pytest.raises(SubmissionError, match=r"models\.0\.folder"):
     submissions.check_schema(content)
+
+
+@needs_shelter
+@pytest.mark.slow
+def test_it_is_entered_as_reproduced(submitted, tmp_path, data_dir):
+  flags = [f"--board={tmp_path / 'board'}", f"--data_dir={data_dir}"]
+  folder = str(submitted.directory)
+  enter = ["leaderboard", "submit", folder, "--reproduce", *flags]
+  assert leaderboard.main(enter) == 0
+  build = ["leaderboard", "build", f"--out={tmp_path / 'page'}", *flags]
+  assert leaderboard.main(build) == 0
+  name = submitted.content["task"].replace("/", "-")
+  page = json.loads((tmp_path / f"page/api/v1/{name}.json").read_text())
+  (entry,) = page["entries"]
+  assert entry["tier"] == "reproduced"
+  assert 0 < entry["reproduced"]["seconds_per_step"] < 1
+
+
+@needs_shelter
+def test_without_models_nothing_is_entered(tmp_path, data_dir, capsys):
+  out = tmp_path / "run"
+  flags = ["--model=ballistic", "--dataset=nbody_gravity/smoke"]
+  flags += ["--timing=none", f"--data_dir={data_dir}", f"--output_dir={out}"]
+  assert run.main(["run", *flags]) == 0
+  board = [f"--board={tmp_path / 'board'}", f"--data_dir={data_dir}"]
+  enter = ["leaderboard", "submit", str(out / "submission"), "--reproduce"]
+  assert leaderboard.main([*enter, *board]) == 2
+  assert "models: none for seed 0; run with --save" in capsys.readouterr().err
+  assert not list((tmp_path / "board").rglob("*.json"))

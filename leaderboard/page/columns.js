@@ -35,6 +35,7 @@ function allColumns(task) {
     numberColumn('diverged', 'Diverged roll-outs', entry => entry.diverged, { content: divergedContent, score: true }),
     timingColumn('seconds_per_step', 'Seconds per step', '', true),
     timingColumn('relative_to_leapfrog', 'Time × leapfrog', '×', false),
+    timingColumn('speed_up', 'Speed-up at equal error', '×', true, 'higher'),
     textColumn('device', 'Timed on', entry => entry.timing?.device, { cost: true, wrap: true }),
     numberColumn('board_seconds', 'Seconds per step, by the board', entry => entry.reproduced?.seconds_per_step, {
       better: 'lower', cost: true, title: 'Of a batch, for models that the board has run itself',
@@ -107,10 +108,10 @@ function claimNote(claim, score, entry) {
   return [html('small', { class: 'warn', title: 'The claimed value does not agree with the re-scored one' }, `⚠ claimed ${formatNumber(claim.mean)}`)];
 }
 
-function timingColumn(field, label, suffix, main) {
+function timingColumn(field, label, suffix, main, better = 'lower') {
   const value = entry => entry.timing?.[field];
   return numberColumn(field, label, value, {
-    better: 'lower', main, cost: true,
+    better, main, cost: true,
     content(entry) {
       const faults = listOf(entry.timing_faults).join('; ');
       if (!Number.isFinite(value(entry))) return [faults ? html('span', { title: `Withheld: ${faults}` }, `${MISSING} ⚠`) : MISSING];

@@ -69,6 +69,7 @@ function provenanceOf(entry) {
     ['Diverged', Number.isFinite(entry.diverged) ? `${formatCount(entry.diverged)} roll-out${entry.diverged === 1 ? '' : 's'}` : null],
     ['Seconds per step', Number.isFinite(timing.seconds_per_step) ? formatNumber(timing.seconds_per_step) + (timing.indicative ? ', indicative' : '') : null],
     ['Time × leapfrog', formatNumber(timing.relative_to_leapfrog)],
+    ['Speed-up at equal error', Number.isFinite(timing.speed_up) ? `${formatNumber(timing.speed_up)} × ${timing.speed_up_over}` : null],
     ['Timed on', timing.device && `${timing.device}, batch ${timing.batch ?? 'unknown'}`],
     ['No time is shown', listOf(entry.timing_faults).join('; ')],
     ['Equivariance error', probes.map(([kind, value]) => `${kind} ${formatNumber(value)}`).join(', ')],
