@@ -201,6 +201,9 @@ def committed():
 
 
 def test_an_entry_of_its_own_is_what_it_is_among_others(entries):
+  task = "nbody_gravity/n20/rollout200"
+  entries = [e for e in entries if e.submission["task"] == task]
+  assert len(entries) > 2
   together = standing.of_task(entries)
   composites = [composite.composite(e.scores["scores"]) for e in entries]
   for i, entry in enumerate(entries):

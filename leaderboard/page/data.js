@@ -13,7 +13,8 @@ function block(id) {
 
 const detailOf = entry => block(entry.detail) ?? {};
 const keyOf = entry => (entry.version ? `${entry.key}/${entry.version}` : String(entry.key));
-const labelOf = entry => (entry.version ? `${entry.name ?? entry.key} v${entry.version}` : String(entry.name ?? entry.key));
+// A version that is a number reads as one, "v2"; others are names themselves.
+const labelOf = entry => [entry.name ?? entry.key, entry.version && entry.version.replace(/^(?=\d)/, 'v')].filter(Boolean).join(' ');
 const scoreAt = (entry, metric, step) => entry.scores?.[metric]?.[step] ?? null;
 const rankAt = (entry, { metric, step }) => entry.ranks?.[metric]?.[step] ?? null;
 const tieAt = (entry, { metric, step }) => entry.ties?.[metric]?.[step] ?? null;

@@ -126,7 +126,7 @@ function marker(shape, x, y, size) {
 
 // A name is written where it hides nothing, else left to the cursor.
 function drawName(plot, point, taken, unit) {
-  const text = String(point.entry.name ?? point.entry.key).slice(0, 32);
+  const text = (point.entry.version === '1' ? String(point.entry.name ?? point.entry.key) : labelOf(point.entry)).slice(0, 40);
   const [x, y] = placeOf(plot, point, true);
   const width = plot.ctx.measureText(text).width;
   const height = 12 * unit;
