@@ -45,6 +45,13 @@ def define(values, argv):
   flags.DEFINE_list("seeds", None, "default: the experiment's", **options)
   flags.DEFINE_list("runs", None, "default: all", **options)
   flags.DEFINE_bool(
+    "published",
+    False,
+    "the published setting in full, whatever it takes; goes to "
+    "experiments/<name>_published",
+    **options,
+  )
+  flags.DEFINE_bool(
     "report_only", False, "write the table of what is finished", **options
   )
 
@@ -60,6 +67,8 @@ def experiment(values, rest):
     known = ", ".join(experiments.names(folder))
     raise ValueError(f"give one experiment of {known}, not {' '.join(rest)!r}")
   plan = experiments.read(folder, rest[0])
+  if values.published:
+    plan = experiments.published(plan)
   changes: dict[str, Any] = {}
   if values.core_minutes is not None:
     changes["core_minutes"] = values.core_minutes

@@ -185,13 +185,13 @@ def _table(plan, results):
     if run.name not in results:
       continue
     result = results[run.name]
-    training, last = result["training"], str(max(run.rollout_steps))
+    training = result["training"]
     minutes = training["steps"] * result["train_seconds_per_step"] / 60
     row = [run.label, str(len(result["seeds"])), f"{training['steps']:,}"]
     row.append(f"{minutes:.3g}")
     row.append(f"{training['recipe']['learning_rate']:g}")
     for metric in plan.metrics:
-      row.append(_score(result, metric, last))
+      row.append(_score(result, metric, run.rollout_steps))
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
     row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
     rows.append([*row, *(_number(result[c]) for c in last_columns)])
@@ -203,12 +203,11 @@ def _second_table(plan, task, results):
   more = [c for c in _LAST if any(r[c] for r in results.values())]
   rows = [["model", "seeds", *labels, *(_LAST[c] for c in more)]]
   rows.append(["---"] * len(rows[0]))
-  last = str(max(task.rollout_steps))
   for run in plan.runs:
     if run.name in results:
       result = results[run.name]
       row = [run.label, str(len(result["seeds"]))]
-      row += [_score(result, m, last) for m in task.metrics]
+      row += [_score(result, m, task.rollout_steps) for m in task.metrics]
       rows.append([*row, *(_number(result[c]) for c in more)])
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
@@ -217,10 +216,14 @@ def _number(value):
   return "-" if value is None else f"{value:.3g}"
 
 
-def _score(result, metric, step):
-  claim = result["scores"][metric]["at"][step]
-  spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
-  return f"{claim['mean']:.3g}{spread} (@{step})"
+def _score(result, metric, steps):
+  """Returns the score after each number of steps."""
+  texts = []
+  for step in sorted(steps):
+    claim = result["scores"][metric]["at"][str(step)]
+    spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
+    texts.append(f"{claim['mean']:.3g}{spread} (@{step})")
+  return ", ".join(texts)
 
 
 def _label(metric):

@@ -36,7 +36,9 @@ steps fit. One with `start_from` begins with the weights of an earlier row,
 whose minutes come on top of its own. `dataset`, `task`, `rollout_steps` and
 `checkpoint` may also be given for a single run. One with `train_steps` makes as
 many, with the learning rate of its recipe: a published training in full,
-whatever it takes. Each evaluation rolls trained runs out on another task or
+whatever it takes. `as_published` is what a run is where the published setting
+is asked for (`published`): steps, `config` and `recipe`, and nothing of its
+other settings. Each evaluation rolls trained runs out on another task or
 data set, and each figure draws them: a function of
 `experiment_figures.FIGURES`.
 """
@@ -71,6 +73,8 @@ class Run:
     start_from: an earlier run whose weights it begins with; empty for new ones.
     same_as: `experiment/run` whose training this row shows again, for it is the
       same; empty for one of its own.
+    as_published: `train_steps`, `config` and `recipe` of the published setting;
+      empty where there is none.
   """
 
   name: str
@@ -86,6 +90,19 @@ class Run:
   train_steps: int | None = None
   start_from: str = ""
   same_as: str = ""
+  as_published: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    """Refuses settings that nobody would read."""
+    allowed = {"train_steps", "config", "recipe"}
+    unknown = sorted(set(self.as_published) - allowed)
+    if unknown or (
+      self.as_published and "train_steps" not in self.as_published
+    ):
+      raise ValueError(
+        f"run {self.name!r}: as_published has {sorted(self.as_published)}; "
+        f"train_steps must be there, and of {sorted(allowed)} any"
+      )
 
   def folder(self, output: pathlib.Path) -> pathlib.Path:
     """Returns where it is, `output` being that of its experiment."""
@@ -151,6 +168,7 @@ class Experiment:
     evaluations: more tables.
     figures: beside learning curves and errors.
     pilot_steps: of each of the learning rates before the choice.
+    published_seeds: of each run in the published setting.
   """
 
   name: str
@@ -166,6 +184,33 @@ class Experiment:
   claim: str = ""
   findings: str = ""
   learning_rates: tuple[float, ...] = ()
+  published_seeds: tuple[int, ...] = (0,)
+
+
+def published(plan: Experiment) -> Experiment:
+  """Returns an experiment in the published setting, under a name of its own.
+
+  Raises:
+    ValueError: if none of its runs states that setting.
+  """
+  runs = tuple(
+    dataclasses.replace(
+      run,
+      **{"config": {}, "recipe": {}} | run.as_published,
+    )
+    for run in plan.runs
+    if run.as_published
+  )
+  if not runs:
+    raise ValueError(f"{plan.name}: no run has as_published")
+  return dataclasses.replace(
+    plan,
+    name=f"{plan.name}_published",
+    title=f"{plan.title}, as published",
+    findings="",
+    runs=runs,
+    seeds=plan.published_seeds,
+  )
 
 
 def is_score(name: str) -> bool:

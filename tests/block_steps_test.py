@@ -107,6 +107,7 @@ def test_frozen_scheme_is_the_published_generator(reference):
   assert_same(end, bodies_of(states[1:]), 1e-12)
 
 
+@pytest.mark.slow
 def test_first_accelerations_and_levels_are_the_published_ones(reference):
   start = bodies_of(reference["states"][:1])
   # One step of length 1/2 moves by v / 2 + a / 8.
@@ -172,6 +173,7 @@ def convergence_order(frozen):
   return np.polyfit(np.log(accuracies), np.log(errors), 1)[0]
 
 
+@pytest.mark.slow
 def test_predicted_scheme_is_of_second_order_and_frozen_of_first():
   # Measured: 1.99 and 0.92.
   assert abs(convergence_order(frozen=False) - 2) < 0.15

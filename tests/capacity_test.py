@@ -142,6 +142,7 @@ def test_what_overflows_after_the_loop_is_done_again():
     )
 
 
+@pytest.mark.slow
 def test_a_force_that_overflows_before_the_first_step_shifts_no_frame():
   def pull(state, particles, domain):
     degree = collapse(state, particles, domain, tf.constant(0.0)).velocity

@@ -173,3 +173,17 @@ start_from = "small"
   training = json.loads(made.read_text())["training"]
   assert training["started_from"].startswith("nbody_gravity/smoke, ")
   assert training["steps"] > 0
+
+
+def test_the_published_setting_is_an_experiment_of_its_own():
+  plan = experiments.read(ROOT, "gravity_hogn")
+  published = experiments.published(plan)
+  assert published.name == "gravity_hogn_published"
+  assert published.seeds == (0, 1, 2, 3, 4)
+  by_name = {run.name: run for run in published.runs}
+  hogn = by_name["hogn_n100"]
+  assert (hogn.train_steps, hogn.recipe) == (500_000, {"batch_size": 50})
+  # What the reduced budget needs is not carried over.
+  assert by_name["hierarchical_delta_gn_n100"].config == {}
+  with pytest.raises(ValueError, match="mass_spring: no run has as_published"):
+    experiments.published(experiments.read(ROOT, "mass_spring"))

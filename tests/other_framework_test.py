@@ -148,6 +148,7 @@ def test_states_are_what_models_are_given(dataset, tmp_path, data_dir):
   assert np.max(np.abs(apart)) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_page_is_served_to_this_machine_alone(
   predicted, tmp_path, data_dir
 ):

@@ -106,6 +106,7 @@ def test_known_errors_of_simple_predictions():
   )
 
 
+@pytest.mark.slow
 def test_published_rules_break_what_the_law_conserves():
   """And say so: the label error is the distance to the law's solution."""
   published = builder("nbody_charged", "published").simulate("test", range(64))
