@@ -21,6 +21,22 @@ from nbody_bench.leaderboard.entries import Entry
 from nbody_bench.metrics import METRIC_VERSION
 
 
+_DESCRIPTIONS = {
+  "motion": (
+    "Predict {num_steps} steps of the first {num_trajectories} trajectories of "
+    "split '{split}' from their initial states."
+  ),
+  "forces": (
+    "Predict the forces on the atoms of the first {num_trajectories} structures "
+    "of split '{split}'."
+  ),
+  "relaxation": (
+    "Relax the first {num_trajectories} structures of split '{split}' by the "
+    "predicted forces."
+  ),
+}
+
+
 def build(board: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
   """Writes the page, which works from a file and fetches nothing, and its API.
 
@@ -62,14 +78,10 @@ def _task(found):
   task, floor = scores["task"], scores["floor"]
   return {
     "id": task["id"],
-    "description": (
-      f"Predict {task['num_steps']} steps of the first "
-      f"{task['num_trajectories']} trajectories of split {task['split']!r} "
-      "from their initial states."
-    ),
+    "description": _DESCRIPTIONS[task["kind"]].format(**task),
     "dataset": task["id"].rpartition("/")[0],
     "name": task["id"].rpartition("/")[2].removesuffix(str(task["num_steps"])),
-    "kind": task.get("kind", "motion"),
+    "kind": task["kind"],
     "num_trajectories": task["num_trajectories"],
     "num_particles": task["num_particles"],
     "time_step": task["time_step"],

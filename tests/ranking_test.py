@@ -38,7 +38,13 @@ def ranks(candidates, column=LOWER, floor=None):
 # instead holds 80 times.
 @pytest.mark.parametrize(
   ("num_seeds", "of_seed", "of_trajectory"),
-  [(1, 0.0, 0.5), (3, 0.3, 0.5), (3, 0.02, 0.5)],
+  [
+    (3, 0.3, 0.5),
+    *(
+      pytest.param(*values, marks=pytest.mark.slow)
+      for values in ((1, 0.0, 0.5), (5, 0.3, 0.5), (3, 0.02, 0.5))
+    ),
+  ],
 )
 def test_intervals_hold(num_seeds, of_seed, of_trajectory):
   rng = np.random.default_rng(1)
