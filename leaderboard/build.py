@@ -20,15 +20,14 @@ from nbody_bench.leaderboard.composite import SCALES
 from nbody_bench.leaderboard.entries import Entry
 from nbody_bench.metrics import METRIC_VERSION
 
-
 _DESCRIPTIONS = {
   "motion": (
     "Predict {num_steps} steps of the first {num_trajectories} trajectories of "
     "split '{split}' from their initial states."
   ),
   "forces": (
-    "Predict the forces on the atoms of the first {num_trajectories} structures "
-    "of split '{split}'."
+    "Predict the forces on the atoms of the first {num_trajectories} "
+    "structures of split '{split}'."
   ),
   "relaxation": (
     "Relax the first {num_trajectories} structures of split '{split}' by the "
