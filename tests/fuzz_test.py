@@ -135,18 +135,23 @@ def folder_of(tmp_path_factory, source):
   return folder
 
 
-def look_at_submissions(num_examples, submission, tmp_path_factory, data_dir):
-  content = json.loads((submission / "submission.json").read_text())
-  (entry,) = content["predictions"]
-  arrays = (submission / entry["file"]).read_bytes()
-
-  @settings(
+def often(num_examples):
+  """Settings of a look; a short one sees the same each time."""
+  return settings(
     max_examples=num_examples,
     deadline=None,
     database=None,
     derandomize=num_examples == FEW,
     suppress_health_check=list(HealthCheck),
   )
+
+
+def look_at_submissions(num_examples, submission, tmp_path_factory, data_dir):
+  content = json.loads((submission / "submission.json").read_text())
+  (entry,) = content["predictions"]
+  arrays = (submission / entry["file"]).read_bytes()
+
+  @often(num_examples)
   @given(st.data())
   def look(data):
     folder = folder_of(tmp_path_factory, submission)
@@ -188,13 +193,7 @@ def look_at_boards(num_examples, tmp_path_factory):
   names = ["submission.json", "scores.json"]
   arrays = ["values.npz", "preview.npz", "fingerprint.npz"]
 
-  @settings(
-    max_examples=num_examples,
-    deadline=None,
-    database=None,
-    derandomize=num_examples == FEW,
-    suppress_health_check=list(HealthCheck),
-  )
+  @often(num_examples)
   @given(st.data())
   def look(data):
     board = tmp_path_factory.mktemp("fuzzed") / "x"
