@@ -51,6 +51,11 @@ class Entry(NamedTuple):
     """`model_key/version`."""
     return f"{self.submission['model_key']}/{self.submission['version']}"
 
+  @property
+  def key(self) -> str:
+    """That of its submission, `model_key/version/task`."""
+    return f"{self.name}/{self.submission['task'].replace('/', '-')}"
+
 
 def write(
   folder: pathlib.Path, scores: Mapping[str, Any], files: Files
@@ -137,7 +142,7 @@ def predecessors(
 
   return [
     Other(
-      f"{entry.name}/{entry.submission['task'].replace('/', '-')}",
+      entry.key,
       [p["sha256"] for p in entry.submission["predictions"]],
       entry.fingerprint,
     )

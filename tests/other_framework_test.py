@@ -45,11 +45,14 @@ def test_script_imports_nothing_of_ours():
 
 
 def test_it_appears_with_the_score_of_the_same_model(
-  predicted, tmp_path, data_dir
+  predicted, tmp_path, data_dir, capsys
 ):
   assert board(tmp_path, data_dir, "validate", predicted) == 0
   assert not (tmp_path / "board").exists()
   assert board(tmp_path, data_dir, "submit", predicted) == 0
+  capsys.readouterr()
+  assert board(tmp_path, data_dir, "validate", predicted) == 0
+  assert "duplicate" not in capsys.readouterr().out
   ours = tmp_path / "ballistic"
   flags = ["--model=ballistic", f"--dataset={DATASET}", "--timing=none"]
   flags += [f"--data_dir={data_dir}", f"--output_dir={ours}"]
