@@ -5,7 +5,8 @@
 Each run is a `python -m nbody_bench.run` of its own, on one core, whose command
 is printed and whose output goes to a log. What is finished is not repeated;
 what was stopped goes on. The table (published beside ours), the curves and the
-numbers are written to `experiments/<name>/`.
+numbers are written to `experiments/<name>/`, beside what is there of other runs
+and seeds.
 """
 
 import dataclasses
@@ -58,7 +59,12 @@ def define(values, argv):
 
 def experiment(values, rest):
   """Runs the command."""
-  from nbody_bench import experiment_figures, experiment_report, experiments
+  from nbody_bench import (
+    experiment_figures,
+    experiment_records,
+    experiment_report,
+    experiments,
+  )
 
   if not values.experiments_dir:
     raise ValueError("no --experiments_dir given, the folder of experiments")
@@ -80,17 +86,20 @@ def experiment(values, rest):
     known = ", ".join(run.name for run in plan.runs)
     raise ValueError(f"--runs: {plan.name} has no run {name!r}, but {known}")
   output = pathlib.Path(values.output_dir) / plan.name
+  shown = folder / plan.name
   with exclusive(output):
     if not values.report_only:
       jobs = [run for run in plan.runs if run.name in chosen]
       for i, run in enumerate(jobs):
         print(f"[{i + 1}/{len(jobs)}] {run.label}", flush=True)
         _do(plan, run, output, values)
-        experiment_report.write(plan, output, folder / plan.name)
-    drawn = experiment_figures.draw(
-      plan, output, folder / plan.name, values.data_dir
+        record = experiment_records.gather(plan, output, shown)
+        experiment_report.write(plan, record, shown)
+    record = experiment_records.gather(plan, output, shown)
+    record["figures"] = experiment_figures.draw(
+      plan, record, output, shown, values.data_dir
     )
-    page = experiment_report.write(plan, output, folder / plan.name, drawn)
+    page = experiment_report.write(plan, record, shown)
   print(f"table: {page}")
 
 
@@ -106,8 +115,8 @@ def _do(plan, run, output, values):
   arguments = [
     f"--train_steps={choice['train_steps']}",
     f"--recipe.learning_rate={choice['learning_rate']}",
-    # A board keeps what it has: more seeds are another version.
-    f"--version={run.name}_{len(plan.seeds)}seeds",
+    # A board keeps what it has: other seeds are another version.
+    f"--version={run.name}_seeds_{'_'.join(map(str, plan.seeds))}",
   ]
   folder = run.folder(output)
   arguments += _start(run, output)
@@ -138,7 +147,10 @@ def _start(run, output):
 
 
 def _choose(plan, run, output, values):
-  """Returns learning rate and steps; those of an earlier call, if any."""
+  """Returns learning rate and steps; those of an earlier call, if any.
+
+  That call may have been another machine's: the record knows its choice.
+  """
   if run.train_steps:
     from nbody_bench import plugins
 
@@ -154,6 +166,9 @@ def _choose(plan, run, output, values):
         f"not {plan.core_minutes}; choose another --output_dir"
       )
     return choice
+  if found := _recorded_choice(plan, run, values):
+    replace_json(path, found)
+    return found
   pilots = {}
   for rate in plan.learning_rates or (None,):
     folder = run.folder(output) / f"pilot_{rate or 'recipe'}"
@@ -183,6 +198,23 @@ def _choose(plan, run, output, values):
   }
   replace_json(path, choice)
   return choice
+
+
+def _recorded_choice(plan, run, values):
+  """Returns the choice of the runs in the record, None if there are none."""
+  from nbody_bench import experiment_records
+
+  record = experiment_records.read(
+    pathlib.Path(values.experiments_dir) / plan.name
+  )
+  row = experiment_records.recorded(record, run, plan.metrics)
+  if not row or row["core_minutes"] != plan.core_minutes:
+    return None
+  return {
+    "core_minutes": plan.core_minutes,
+    "learning_rate": row["training"]["recipe"]["learning_rate"],
+    "train_steps": row["training"]["steps"],
+  }
 
 
 def _outcome(folder):

@@ -11,20 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Drawn(NamedTuple):
-  """A figure on disk.
-
-  Attributes:
-    file: its name.
-    caption: with what was measured.
-    numbers: by run.
-  """
-
-  file: str
-  caption: str
-  numbers: dict[str, Any]
-
-
 class Finished(NamedTuple):
   """A finished run.
 
@@ -88,27 +74,40 @@ class Finished(NamedTuple):
     return system, truth, truth._replace(state=State(*states))
 
 
-def draw(plan, output, folder, data_dir) -> list[Drawn]:
+def draw(plan, record, output, folder, data_dir) -> list[dict[str, Any]]:
   """Draws the figures of an experiment.
 
   Args:
     plan: the experiment.
-    output: of its runs; those that are not finished are left out.
+    record: of `experiment_records.gather`. A figure of runs that are no longer
+      all in `output` stays as it is there.
+    output: of its runs.
     folder: to write to.
     data_dir: where TFDS keeps its data.
+
+  Returns:
+    `{"file", "caption", "numbers"}` of each; what was measured on the way
+    stands in the caption.
   """
+  before = {figure["file"]: figure for figure in record["figures"]}
   drawn = []
   for figure in plan.figures:
+    path = folder / f"{figure.kind}.png"
     finished = [
       Finished(run, run.folder(output), plan.seeds[0], data_dir)
       for run in plan.runs
-      if (not figure.runs or run.name in figure.runs)
-      and (run.folder(output) / "submission" / "submission.json").is_file()
+      if run.name in record["runs"]
+      and (not figure.runs or run.name in figure.runs)
     ]
-    if finished:
-      path = folder / f"{figure.kind}.png"
+    here = [
+      (one.folder / "submission" / "submission.json").is_file()
+      for one in finished
+    ]
+    if finished and all(here):
       caption, numbers = FIGURES[figure.kind](finished, path)
-      drawn.append(Drawn(path.name, caption, numbers))
+      drawn.append({"file": path.name, "caption": caption, "numbers": numbers})
+    elif path.name in before:
+      drawn.append(before[path.name])
   return drawn
 
 

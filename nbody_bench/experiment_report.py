@@ -1,24 +1,22 @@
 """The page of an experiment: tables, and what is drawn beside them."""
 
-import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nbody_bench import evaluation, experiment_curves, plugins
-from nbody_bench.experiment_figures import Drawn
-from nbody_bench.experiments import Experiment, is_score
+from nbody_bench import experiment_curves, experiment_records, plugins
+from nbody_bench.experiments import Experiment
 from nbody_bench.files import replace_bytes, replace_json
 
 _HEAD = """# {title}
 
 {claim}
 
-{budget}; mean and standard deviation over seeds {seeds}. {printed}Made by
+{budget}; mean and standard deviation over seeds. {printed}Made by
 
 ```bash
 python -m nbody_bench.experiment {name} --core_minutes={minutes:g} \\
-  --seeds={seed_flag}
+  --seeds={seeds}
 ```
 
 """
@@ -32,47 +30,17 @@ _LAST = {
 
 
 def write(
-  plan: Experiment,
-  output: pathlib.Path,
-  folder: pathlib.Path,
-  drawn: Sequence[Drawn] = (),
+  plan: Experiment, record: Mapping[str, Any], folder: pathlib.Path
 ) -> pathlib.Path:
   """Writes `RESULTS.md`, `results.json` and two figures; returns the page.
 
   Args:
     plan: the experiment.
-    output: of its runs; those that are not finished are left out.
+    record: of `experiment_records.gather`.
     folder: to write to.
-    drawn: the other figures.
   """
-  results = {
-    run.name: result
-    for run in plan.runs
-    if (result := _read(run.folder(output), plan.metrics)) is not None
-  }
-  others = {
-    e.name: {
-      run.name: result
-      for run in plan.runs
-      if (
-        result := _read(run.folder(output) / f"evaluation_{e.name}", e.metrics)
-      )
-    }
-    for e in plan.evaluations
-  }
-  head = _HEAD.format(
-    title=plan.title,
-    claim=plan.claim,
-    budget=_budget(plan),
-    seeds=", ".join(map(str, plan.seeds)),
-    printed=f"Published values: [the paper]({plan.paper}). "
-    if plan.paper
-    else "",
-    name=plan.name,
-    minutes=plan.core_minutes,
-    seed_flag=",".join(map(str, plan.seeds)),
-  )
-  text = head + _table(plan, results)
+  results, others = record["runs"], record["evaluations"]
+  text = _head(plan, results) + _table(plan, results)
   for task in plan.evaluations:
     if others[task.name]:
       text += f"\n## {task.label}\n\n"
@@ -92,19 +60,38 @@ def write(
       path = folder / f"{task.name}.png"
       experiment_curves.errors(plan, task.metrics, found, path)
       text += f"\n![{task.label}]({path.name})\n\n{task.label}.\n"
-  for figure in drawn:
-    text += f"\n![{figure.caption}]({figure.file})\n\n{figure.caption}\n"
-  numbers = {pathlib.Path(d.file).stem: d.numbers for d in drawn if d.numbers}
-  replace_json(
-    folder / "results.json",
-    {"runs": results, "evaluations": others, "figures": numbers},
-  )
+  for figure in record["figures"]:
+    caption = figure["caption"]
+    text += f"\n![{caption}]({figure['file']})\n\n{caption}\n"
+  replace_json(folder / experiment_records.FILE, record)
   page = folder / "RESULTS.md"
   replace_bytes(page, text.encode())
   return page
 
 
-def _budget(plan):
+def _head(plan, results):
+  found = sorted({s for r in results.values() for s in r["seeds"]})
+  seeds = ",".join(map(str, found or plan.seeds))
+  return _HEAD.format(
+    title=plan.title,
+    claim=plan.claim,
+    budget=_budget(plan, results),
+    printed=f"Published values: [the paper]({plan.paper}). "
+    if plan.paper
+    else "",
+    name=plan.name,
+    minutes=_minutes(plan, results)[-1],
+    seeds=seeds,
+  )
+
+
+def _minutes(plan, results):
+  """Returns the budgets of the rows, from the least to the most."""
+  found = {r["core_minutes"] for r in results.values()} - {None}
+  return sorted(found) or [plan.core_minutes]
+
+
+def _budget(plan, results):
   if all(run.train_steps for run in plan.runs):
     return "Every run is trained for the published number of steps"
   rates = ", ".join(f"{x:g}" for x in plan.learning_rates)
@@ -113,65 +100,8 @@ def _budget(plan):
     if rates
     else ""
   )
-  return (
-    f"{plan.core_minutes:g} core-minutes of training for each run and "
-    f"seed{choice}"
-  )
-
-
-def _rounded(x):
-  return float(f"{x:.4g}")
-
-
-def _read(folder, metrics) -> dict[str, Any] | None:
-  """Returns numbers and curves of a finished run, None if it has not."""
-  path = folder / "submission" / "submission.json"
-  if not path.is_file():
-    return None
-  submission = json.loads(path.read_text())
-  seeds = [p["seed"] for p in submission["predictions"]]
-  timing = submission.get("timing") or {}
-  learning, scores = [], []
-  for seed in seeds:
-    log = folder / f"seed_{seed}" / "metrics.jsonl"
-    lines = log.read_text().splitlines() if log.is_file() else []
-    entries = [json.loads(line) for line in lines]
-    found = [
-      (e["step"], v) for e in entries for k, v in e.items() if is_score(k)
-    ]
-    learning.append(found)
-    path = folder / f"seed_{seed}" / "scores.json"
-    scores.append(json.loads(path.read_text()))
-  training = submission["training"]
-  return {
-    "training": training,
-    "train_seconds_per_step": training.get("seconds_per_step")
-    # Of a run whose first seed was there before.
-    or training["seconds"] / max(1, training["steps"]),
-    "seeds": seeds,
-    "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
-    **_of_structures(submission),
-    "learning": learning,
-    "scores": {
-      k: {"at": v["at"]}
-      for k, v in evaluation.over_seeds(scores).items()
-      if k in metrics
-    },
-    "curves": [
-      {k: [_rounded(x) for x in s["metrics"][k]["curve"]] for k in metrics}
-      for s in scores
-    ],
-  }
-
-
-def _of_structures(submission):
-  """Returns what only models of forces have, None for others."""
-  timing = submission.get("structure_timing") or {}
-  symmetry = submission.get("equivariance") or {}
-  return {
-    "seconds_per_1000_structures": timing.get("seconds_per_1000_structures"),
-    "rotation_instability": symmetry.get("rotation_instability"),
-  }
+  minutes = " or ".join(f"{m:g}" for m in _minutes(plan, results))
+  return f"{minutes} core-minutes of training for each run and seed{choice}"
 
 
 def _table(plan, results):
@@ -219,8 +149,9 @@ def _number(value):
 def _score(result, metric, steps):
   """Returns the score after each number of steps."""
   texts = []
+  scores = experiment_records.over_seeds(result)[metric]
   for step in sorted(steps):
-    claim = result["scores"][metric]["at"][str(step)]
+    claim = scores["at"][str(step)]
     spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
     texts.append(f"{claim['mean']:.3g}{spread} (@{step})")
   return ", ".join(texts)

@@ -196,6 +196,7 @@ def published(plan: Experiment) -> Experiment:
   runs = tuple(
     dataclasses.replace(
       run,
+      same_as=run.same_as.replace("/", "_published/"),
       **{"config": {}, "recipe": {}} | run.as_published,
     )
     for run in plan.runs

@@ -134,13 +134,14 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   for name in ("errors", "learning", "more", "forces", "rollouts", "energy"):
     assert (folder / "own" / f"{name}.png").stat().st_size > 3000
   results = json.loads((folder / "own" / "results.json").read_text())
-  assert results["figures"]["forces"]["small"] > 0
+  figures = {f["file"]: f["numbers"] for f in results["figures"]}
+  assert figures["forces.png"]["small"] > 0
   more = results["evaluations"]["more"]["small"]
   assert more["training"]["started_from"] == (
     f"nbody_gravity/smoke, {choice['train_steps']} steps"
   )
   assert "## Twice as many\n\n| model | seeds | Energy error |" in page
-  assert list((tmp_path / "board").glob("ogn/small_1seeds/*/submission.json"))
+  assert list((tmp_path / "board").glob("ogn/small_seeds_0/*/submission.json"))
   # What is finished is not repeated.
   before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   capsys.readouterr()
@@ -154,6 +155,15 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert len(list((tmp_path / "board" / "ogn").iterdir())) == 2
   assert experiment.main([*arguments, "--core_minutes=1"]) == 2
   assert "choose another --output_dir" in capsys.readouterr().err
+  # On another machine a seed more joins those that are recorded, with the
+  # steps that were chosen then.
+  elsewhere = [a for a in arguments if not a.startswith("--output_dir")]
+  elsewhere += [f"--output_dir={tmp_path / 'other'}", "--seeds=2"]
+  assert experiment.main(elsewhere) == 0
+  assert not list((tmp_path / "other").rglob("pilot_*"))
+  page = (folder / "own" / "RESULTS.md").read_text()
+  assert f"| Small | 3 | {choice['train_steps']:,} | " in page
+  assert "![Force components" in page
   # A row that goes on from another's weights, with settings of its own.
   longer = folder / "own" / "experiment.toml"
   longer.write_text(
@@ -184,6 +194,8 @@ def test_the_published_setting_is_an_experiment_of_its_own():
   hogn = by_name["hogn_n100"]
   assert (hogn.train_steps, hogn.recipe) == (500_000, {"batch_size": 50})
   # What the reduced budget needs is not carried over.
-  assert by_name["hierarchical_delta_gn_n100"].config == {}
+  other = by_name["hierarchical_delta_gn_n100"]
+  assert other.config == {}
+  assert other.same_as == "gravity_scaling_published/hierarchical_n100"
   with pytest.raises(ValueError, match="mass_spring: no run has as_published"):
     experiments.published(experiments.read(ROOT, "mass_spring"))

@@ -1,0 +1,113 @@
+"""Records of experiments: seeds join, what was not made anew stays."""
+
+import dataclasses
+import json
+
+import pytest
+
+from nbody_bench import experiment_records, experiments
+
+RUN = experiments.Run(
+  name="small",
+  label="Small",
+  model="ogn",
+  dataset="nbody_gravity/smoke",
+  rollout_steps=(2,),
+)
+PLAN = experiments.Experiment(
+  name="own",
+  title="A small one",
+  metrics=("rollout_rmse",),
+  core_minutes=1.0,
+  seeds=(0,),
+  runs=(RUN,),
+  evaluations=(
+    experiments.Evaluation("more", "More", (2,), ("energy_error",)),
+  ),
+)
+
+
+def finish(folder, metric, errors, steps=5):
+  """Writes what a finished run leaves; `errors` by seed."""
+  for seed, error in errors.items():
+    (folder / f"seed_{seed}").mkdir(parents=True)
+    scores = {metric: {"at": {"2": error}, "curve": [error / 2, error]}}
+    (folder / f"seed_{seed}" / "scores.json").write_text(
+      json.dumps({"metrics": scores})
+    )
+    log = [{"step": i, "rollout_rmse@2": 1 / (1 + i)} for i in range(500)]
+    (folder / f"seed_{seed}" / "metrics.jsonl").write_text(
+      "\n".join(map(json.dumps, log))
+    )
+  (folder / "submission").mkdir()
+  training = {
+    "steps": steps,
+    "seconds_per_step": 0.5,
+    "recipe": {"learning_rate": 0.1},
+  }
+  content = {
+    "training": training,
+    "predictions": [{"seed": s} for s in errors],
+  }
+  (folder / "submission" / "submission.json").write_text(json.dumps(content))
+
+
+def gathered(tmp_path, output, plan=PLAN):
+  """Returns the record and keeps it, as an experiment does."""
+  record = experiment_records.gather(plan, tmp_path / output, tmp_path)
+  (tmp_path / experiment_records.FILE).write_text(json.dumps(record))
+  return record
+
+
+@pytest.fixture
+def recorded(tmp_path):
+  """A record of seed 0, made on a machine that is gone."""
+  finish(tmp_path / "first" / "small", "rollout_rmse", {0: 0.5})
+  folder = tmp_path / "first" / "small" / "evaluation_more"
+  finish(folder, "energy_error", {0: 0.1})
+  gathered(tmp_path, "first")
+  return tmp_path
+
+
+def test_what_is_not_made_anew_stays(recorded):
+  record = gathered(recorded, "nothing")
+  row = record["runs"]["small"]
+  assert row["seeds"] == [0]
+  assert experiment_records.over_seeds(row)["rollout_rmse"]["at"]["2"] == {
+    "mean": 0.5,
+    "std": None,
+  }
+  assert record["evaluations"]["more"]["small"]["curves"] == [
+    {"energy_error": [0.05, 0.1]}
+  ]
+  assert row["learning"][0][-1][0] == 499
+  assert len(row["learning"][0]) <= 101
+
+
+def test_a_seed_joins_those_that_are_there(recorded):
+  finish(recorded / "second" / "small", "rollout_rmse", {1: 0.7})
+  row = gathered(recorded, "second")["runs"]["small"]
+  assert row["seeds"] == [0, 1]
+  at = experiment_records.over_seeds(row)["rollout_rmse"]["at"]["2"]
+  assert at["mean"] == pytest.approx(0.6)
+  assert at["std"] == pytest.approx(0.1414, rel=1e-3)
+  # The same again changes nothing, the same seed anew takes its place.
+  assert gathered(recorded, "second")["runs"]["small"] == row
+  finish(recorded / "third" / "small", "rollout_rmse", {0: 0.3})
+  row = gathered(recorded, "third")["runs"]["small"]
+  assert [s["rollout_rmse"]["2"] for s in row["scores"]] == [0.3, 0.7]
+
+
+def test_another_training_takes_the_place_of_the_row(recorded):
+  finish(recorded / "second" / "small", "rollout_rmse", {1: 0.2}, steps=9)
+  record = gathered(recorded, "second")
+  assert record["runs"]["small"]["seeds"] == [1]
+  assert not record["evaluations"]["more"]
+
+
+def test_a_row_of_other_settings_is_left_out(recorded):
+  longer = dataclasses.replace(RUN, config={"widths": [8]})
+  plan = dataclasses.replace(PLAN, runs=(longer,))
+  record = gathered(recorded, "nothing", plan)
+  assert not record["runs"]
+  assert not record["evaluations"]["more"]
