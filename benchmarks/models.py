@@ -10,14 +10,13 @@ call. Models for a fixed number of particles are among them.
 """
 
 import numpy as np
-import sonnet as snt
 import tensorflow as tf
 from absl import flags
 from interleave import interleave
+from training_steps import training_steps
 
 from nbody_bench import (
   command_line,
-  pipelines,
   plugins,
   rollouts,
   simulators,
@@ -25,7 +24,6 @@ from nbody_bench import (
   training,
   updates,
 )
-from nbody_bench.recipes import Recipe
 from nbody_bench.states import map_arrays
 
 _STEPS = 20
@@ -79,7 +77,7 @@ def _row(name, n, turns):
       sides.append(_rollout(rollouts.compiled(who), inputs, times))
   variables = training.trainable_variables(model)
   if variables:
-    sides.append(_train(model, variables, data))
+    sides.append(training_steps(model, data, _BATCH))
   seconds = np.median(interleave(sides, calls=1, turns=turns), 1)
   one, many, base_one, base_many = 1e3 * seconds[:4] / _STEPS
   train = f"{1e3 * seconds[4] / updates.STEPS_A_CALL:.3g}" if variables else "-"
@@ -94,20 +92,6 @@ def _rollout(predict, inputs, times):
   return lambda i: np.asarray(predict(*inputs, times).state.position)[
     0, 0, 0, 0
   ]
-
-
-def _train(model, variables, data):
-  recipe = Recipe(batch_size=_BATCH, learning_rate=1e-9)
-  update = updates.Updates(
-    training.loss_function(model),
-    variables,
-    snt.optimizers.Adam(tf.Variable(0.0, trainable=False)),
-    recipe,
-    pipelines.WindowSampler(data, len(data.time), _BATCH, seed=0),
-    jit=True,
-  )
-  update.measure()
-  return lambda i: update(0, updates.STEPS_A_CALL)[0][0]
 
 
 if __name__ == "__main__":
