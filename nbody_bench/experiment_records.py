@@ -157,7 +157,7 @@ def _measured(run, folder, metrics) -> Row | None:
     json.loads((folder / f"seed_{seed}" / "scores.json").read_text())["metrics"]
     for seed in seeds
   ]
-  choice = folder / "choice.json"
+  choice, floor = folder / "choice.json", folder / "floor.json"
   return {
     "settings": _settings(run),
     "core_minutes": json.loads(choice.read_text())["core_minutes"]
@@ -170,6 +170,13 @@ def _measured(run, folder, metrics) -> Row | None:
     "seeds": seeds,
     "ms_per_step": 1e3 * timing["seconds_per_step"] if timing else None,
     **_of_structures(submission),
+    "floor": {
+      k: v["at"]
+      for k, v in (
+        json.loads(floor.read_text()) if floor.is_file() else {}
+      ).items()
+      if k in metrics
+    },
     "learning": [_learning(folder / f"seed_{seed}") for seed in seeds],
     "scores": [{k: s[k]["at"] for k in metrics} for s in scores],
     "curves": [

@@ -125,6 +125,7 @@ def _table(plan, results):
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
     row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
     rows.append([*row, *(_number(result[c]) for c in last_columns)])
+  rows += _of_labels(plan.metrics, results, before=5, columns=len(columns))
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
@@ -139,7 +140,25 @@ def _second_table(plan, task, results):
       row = [run.label, str(len(result["seeds"]))]
       row += [_score(result, m, task.rollout_steps) for m in task.metrics]
       rows.append([*row, *(_number(result[c]) for c in more)])
+  rows += _of_labels(task.metrics, results, before=2, columns=len(rows[0]))
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _of_labels(metrics, results, before, columns):
+  """Returns a row a data set: what the error of its labels alone gives."""
+  floors = {r["settings"]["dataset"]: r["floor"] for r in results.values()}
+  rows = []
+  for dataset, floor in floors.items():
+    if not floor:
+      continue
+    cells = [
+      ", ".join(f"{v:.3g} (@{step})" for step, v in floor.get(m, {}).items())
+      for m in metrics
+    ]
+    row = [f"*the labels of {dataset}*", *["-"] * (before - 1)]
+    row += [cell or "-" for cell in cells]
+    rows.append(row + ["-"] * (columns - len(row)))
+  return rows
 
 
 def _number(value):

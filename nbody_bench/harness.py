@@ -235,6 +235,7 @@ def _run(settings):
     with_models=settings.save_models,
   )
   floor = evaluation.floor(task, truth, problem.system)
+  replace_json(settings.output_dir / "floor.json", floor)
   print(tables.scores(task.id, {plugin.key: claims}, floor))
   if clock:
     print(tables.clock(clock))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from nbody_bench import experiment_records, experiments
+from nbody_bench import experiment_records, experiment_report, experiments
 
 RUN = experiments.Run(
   name="small",
@@ -39,6 +39,7 @@ def finish(folder, metric, errors, steps=5):
     (folder / f"seed_{seed}" / "metrics.jsonl").write_text(
       "\n".join(map(json.dumps, log))
     )
+  (folder / "floor.json").write_text(json.dumps({metric: {"at": {"2": 1e-6}}}))
   (folder / "submission").mkdir()
   training = {
     "steps": steps,
@@ -111,3 +112,15 @@ def test_a_row_of_other_settings_is_left_out(recorded):
   record = gathered(recorded, "nothing", plan)
   assert not record["runs"]
   assert not record["evaluations"]["more"]
+
+
+def test_the_page_says_what_the_error_of_the_labels_gives(recorded):
+  record = gathered(recorded, "nothing")
+  page = experiment_report.write(PLAN, record, recorded).read_text()
+  assert "1 core-minutes of training" in page
+  assert "| Small | 1 | 5 | " in page
+  assert (
+    "| *the labels of nbody_gravity/smoke* | - | - | - | - | 1e-06 (@2) |"
+    in page
+  )
+  assert "| Small | 1 | 0.1 (@2) |\n| *the labels of" in page
