@@ -173,6 +173,7 @@ def test_forces_are_the_slope_of_the_energy(ase):
   assert slope == pytest.approx(-np.sum(force * along), rel=0.02)
 
 
+@pytest.mark.slow
 def test_an_optimiser_of_ase_finds_the_minimum_in_one_program(ase):
   from ase.optimize import BFGS
 
@@ -190,6 +191,7 @@ def test_an_optimiser_of_ase_finds_the_minimum_in_one_program(ase):
   assert calls.experimental_get_tracing_count() == 2
 
 
+@pytest.mark.slow
 def test_molecular_dynamics_of_ase_conserves_energy(ase):
   from ase.md.verlet import VelocityVerlet
 

@@ -180,6 +180,7 @@ def test_predicted_scheme_is_of_second_order_and_frozen_of_first():
   assert abs(convergence_order(frozen=True) - 1) < 0.2
 
 
+@pytest.mark.slow
 def test_fewer_evaluations_than_equal_steps_at_the_finest_level(reference):
   num_steps = 5 * 2 ** reference["initial_level"].max()
   _, count = moved(bodies_of(reference["states"][:1]), 0.01, 5, 0.001)
@@ -188,7 +189,12 @@ def test_fewer_evaluations_than_equal_steps_at_the_finest_level(reference):
 
 
 @pytest.mark.parametrize(
-  ("law", "frozen"), [("plummer", False), ("plummer", True), ("spring", False)]
+  ("law", "frozen"),
+  [
+    ("plummer", False),
+    pytest.param("plummer", True, marks=pytest.mark.slow),
+    ("spring", False),
+  ],
 )
 def test_on_one_level_both_are_leapfrog(law, frozen):
   rng = np.random.default_rng(1)

@@ -283,9 +283,8 @@ class Degrees(tf.Module):
     return tf.reduce_mean((self.weight * ones - 1 + 0.1 * noise) ** 2)
 
 
-@pytest.mark.parametrize(
-  "jit", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [False, True])
 def test_a_batch_that_overflows_is_done_again_and_changes_nothing(jit):
   """Batches that come later need more than those that were measured."""
   state, particles, domain = cloud(batch=12)

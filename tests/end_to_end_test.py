@@ -428,6 +428,7 @@ def test_a_folder_that_cannot_be_written(data_dir, tmp_path, capsys):
   assert str(folder) in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_second_run_in_one_folder_is_refused(data_dir, tmp_path, capsys):
   with files.exclusive(tmp_path):
     holder = os.getpid()

@@ -119,6 +119,7 @@ class MocapCase(_Case):
   DATASET_CLASS = plugins.load("datasets", "mocap").Builder
 
 
+@pytest.mark.slow
 class MD17Case(_Case):
   DATASET_CLASS = plugins.load("datasets", "md17").Builder
 

@@ -86,6 +86,7 @@ def archives(tmp_path_factory):
   return folder, write_archives(folder)
 
 
+@pytest.mark.slow
 class OC20Case(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = plugins.load("datasets", "oc20").Builder
   BUILDER_CONFIG_NAMES_TO_TEST = ["smoke"]  # noqa: RUF012

@@ -169,6 +169,7 @@ class Emt:
     return tf.ensure_shape(found, state.position.shape)
 
 
+@pytest.mark.slow
 def test_an_adsorbate_on_copper_relaxes_as_in_ase():
   pytest.importorskip("ase")
   from ase.build import add_adsorbate, fcc111

@@ -396,6 +396,7 @@ def contents(folder):
 
 
 @needs_ase
+@pytest.mark.slow
 def test_a_generation_that_was_broken_off_comes_to_the_same_bytes(
   data, tmp_path, monkeypatch
 ):

@@ -199,7 +199,12 @@ def test_solvers_agree(solver):
 
 
 @pytest.mark.parametrize(
-  "solver", [FixedSteps(64), AdaptiveSteps(1e-8), BlockSteps(0.002)]
+  "solver",
+  [
+    FixedSteps(64),
+    AdaptiveSteps(1e-8),
+    pytest.param(BlockSteps(0.002), marks=pytest.mark.slow),
+  ],
 )
 def test_the_finer_solver_is_finer(solver):
   inputs = testing.random_system(box_side=np.inf, num_particles=6)
