@@ -25,15 +25,16 @@ def board(folder, data_dir, *arguments):
   return leaderboard.main(["leaderboard", *map(str, arguments), *flags])
 
 
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory, data_dir):
-  """States exported, and predicted by a script that knows only NumPy."""
+@pytest.fixture(scope="module", params=["numpy", "torch"])
+def predicted(request, tmp_path_factory, data_dir):
+  """States exported, and predicted by a script that knows nothing of ours."""
+  pytest.importorskip(request.param)  # PyTorch is no dependency
   folder = tmp_path_factory.mktemp("elsewhere")
   out = folder / "mine"
   arguments = ["export-states", f"--task={TASK}", f"--out={out}"]
   assert board(folder, data_dir, *arguments) == 0
   # Isolated, from another place: nothing of the package is in reach.
-  command = [sys.executable, "-I", str(SCRIPT), str(out)]
+  command = [sys.executable, "-I", str(SCRIPT), str(out), request.param]
   subprocess.run(command, check=True, cwd=folder)
   return out
 

@@ -125,6 +125,11 @@ class Builder(dataset_builder.NBodyDatasetBuilder):
     boxed("n10000", 10_000, **_huge(12, 4, 4)),
     boxed("published_n20", 20, **_PUBLISHED),
     boxed("published_n100", 100, **_PUBLISHED),
+    boxed(
+      "published_n1000",
+      1000,
+      **_PUBLISHED | {"splits": sizes(200, 50, 50, extra=0)},
+    ),
     _cluster("open_n100"),
     _cluster(
       "published_open_n100",

@@ -1,7 +1,7 @@
-"""A submission from any framework; NumPy is all that it needs.
+"""A submission from another framework; NumPy is all that it needs.
 
 python -m nbody_bench.leaderboard export-states --task=TASK --out=DIR
-python other_framework.py DIR
+python other_framework.py DIR [torch]
 python -m nbody_bench.leaderboard submit DIR
 """
 
@@ -14,12 +14,27 @@ import numpy as np
 
 
 def predict(position, velocity, time):
-  """Your model: `[B, N, D]` and `[P]` to `[B, P, N, D]`, here free flight.
-
-  In PyTorch: `torch.from_numpy(position)`, roll out, `.numpy()`.
-  """
+  """Your model: `[B, N, D]` and `[P]` to `[B, P, N, D]`, here free flight."""
   way = time[None, :, None, None] * velocity[:, None]
   return position[:, None] + way, np.broadcast_to(velocity[:, None], way.shape)
+
+
+def predict_in_torch(position, velocity, time):
+  """The same as a module of PyTorch that is rolled out step by step."""
+  import torch
+
+  class FreeFlight(torch.nn.Module):
+    def forward(self, x, v, time_step):
+      return x + time_step * v, v
+
+  model = FreeFlight().eval()
+  state = torch.from_numpy(position), torch.from_numpy(velocity)
+  frames = []
+  with torch.inference_mode():
+    for time_step in np.diff(time, prepend=0.0):
+      state = model(*state, float(time_step))
+      frames.append(state)
+  return tuple(torch.stack(x, 1).numpy() for x in zip(*frames, strict=True))
 
 
 def wrapped(position, box):
@@ -35,7 +50,8 @@ def main():
   """Predicts, writes the arrays, fills in `submission.json`."""
   folder = pathlib.Path(sys.argv[1])
   given = np.load(folder / "states.npz")
-  position, velocity = predict(
+  model = predict_in_torch if "torch" in sys.argv[2:] else predict
+  position, velocity = model(
     given["position"], given["velocity"], given["time"]
   )
   position = wrapped(position, given["box"])
