@@ -13,7 +13,7 @@ import numpy as np
 from nbody_bench import predictions as kinds
 from nbody_bench.leaderboard.evidence import Evidence, finding
 from nbody_bench.pipelines import Split
-from nbody_bench.states import State
+from nbody_bench.states import Forces, State
 from nbody_bench.tasks import Task
 
 _TRAJECTORIES, _STEPS, _PARTICLES = 8, 4, 6
@@ -22,7 +22,7 @@ _FIRST_TRAJECTORIES = 32
 # Distance over size of errors that are correlated by 0.999. One training on two
 # processors: 0.002; two seeds: 0.99; leapfrog with 2 and 4 steps: 0.78.
 _ALIKE = 0.045
-# Errors so close to those of inertia are alike in all that has learned nothing.
+# Errors so close to those of `_idle` are alike in all that has learned nothing.
 _IDLE = 0.2
 # Above the label error, where errors are a predictor's own.
 _OWN = 20.0
@@ -221,22 +221,18 @@ def _size(errors):
 
 def _counts(evidence):
   """Returns which errors `[M, K]` tell predictors apart, a function of them."""
-  if not evidence.is_stepped:
-    return lambda errors: _size(errors) > _ROUNDING
   task, truth = evidence.task, evidence.truth
-  trajectory = truth.trajectory
-  position, velocity = (x[:, :1] for x in trajectory.state)
-  time = trajectory.time[1 : task.num_steps + 1] - trajectory.time[0]
-  time = time[None, :, None, None]
-  free = State(
-    trajectory.domain.wrap(position + time * velocity), velocity + 0 * time
-  )
-  (idle,) = fingerprint(task, [free], truth).astype(float)
-  # Labels that are off by their error, in each number.
-  label = truth.label_error[:, 1 : task.num_steps + 1, None, None]
-  off = State(*(x[:, 1 : task.num_steps + 1] + label for x in trajectory.state))
-  floor = np.max(np.abs(fingerprint(task, [off], truth)[0]), -1)
-  floor = np.maximum(_OWN * floor.astype(float), _ROUNDING)
+  (idle,) = fingerprint(task, [_idle(task, truth)], truth).astype(float)
+  floor = _ROUNDING
+  if evidence.is_stepped:
+    # Labels that are off by their error, in each number.
+    trajectory = truth.trajectory
+    label = truth.label_error[:, 1 : task.num_steps + 1, None, None]
+    off = State(
+      *(x[:, 1 : task.num_steps + 1] + label for x in trajectory.state)
+    )
+    own = np.max(np.abs(fingerprint(task, [off], truth)[0]), -1)
+    floor = np.maximum(_OWN * own.astype(float), _ROUNDING)
 
   def counts(errors):
     with np.errstate(all="ignore"):
@@ -244,6 +240,23 @@ def _counts(evidence):
     return (_size(errors) > floor) & (apart > _IDLE)
 
   return counts
+
+
+def _idle(task, truth):
+  """Returns what is predicted where nothing was learned.
+
+  Free flight; of forces none; of structures to be relaxed, themselves.
+  """
+  aligned = kinds.KINDS[task.kind].aligned(truth.trajectory, task.num_steps)
+  if task.kind == "forces":
+    force = np.zeros_like(aligned.force[:, 1:])
+    return Forces(force, np.zeros(force.shape[:2]))
+  position, velocity = (x[:, :1] for x in aligned.state)
+  if task.kind == "relaxation":
+    velocity = np.zeros_like(velocity)
+  time = (aligned.time[1:] - aligned.time[0])[None, :, None, None]
+  way = time * velocity
+  return State(aligned.domain.wrap(position + way), velocity + 0 * way)
 
 
 def _duplicate(evidence, key, relation, detail):

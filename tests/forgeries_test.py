@@ -2,15 +2,16 @@
 
 import pathlib
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from forgeries import builders
 from forgeries.builders import DATASET, FORGERIES, Board, Entry
 
-from nbody_bench import evaluation, run, submissions
+from nbody_bench import evaluation, pipelines, run, submissions, tasks
 from nbody_bench.leaderboard import cases, duplicates, honesty
-from nbody_bench.states import State
+from nbody_bench.states import Forces, State
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,44 @@ def test_what_learned_little_is_no_copy(board):
   one, two = (builders.noisy(board.ballistic(), 1e-4, k) for k in (1, 2))
   found = board.findings(Entry((one,), others=(board.other("x", (two,)),)))
   assert [f for f in found if f["kind"] == "duplicate"] == []
+
+
+@pytest.mark.parametrize(
+  ("learned", "verdict"), [(1e-3, []), (0.5, ["reject"])]
+)
+def test_forces_that_were_hardly_learned_are_no_copies(
+  learned, verdict, data_dir
+):
+  """Next to no force is what every network begins with."""
+  pytest.importorskip("ase")
+  task = tasks.make("forces", "slabs/smoke", data_dir)
+  truth = pipelines.load("slabs/smoke", task.split, data_dir)
+  force = truth.trajectory.force[:, :1]
+  rng = np.random.default_rng(0)
+
+  def predicted(scale):
+    noise = 1 + 1e-3 * rng.normal(size=force.shape)
+    return Forces(scale * noise * force, np.zeros(force.shape[:2]))
+
+  def print_of(prediction):
+    return duplicates.fingerprint(task, [prediction], truth)
+
+  other = SimpleNamespace(
+    key=f"other/1/{task.id.replace('/', '-')}",
+    hashes=("b",),
+    fingerprint=print_of(predicted(learned)),
+  )
+  evidence = SimpleNamespace(
+    task=task,
+    truth=truth,
+    is_stepped=False,
+    division="learned",
+    content={"model_key": "own", "predictions": [{"sha256": "a"}]},
+    predictions=[predicted(learned)],
+    others=[other],
+  )
+  found = duplicates.copied_errors(evidence)
+  assert [f["verdict"] for f in found] == verdict
 
 
 def test_classical_methods_may_be_alike(board):
