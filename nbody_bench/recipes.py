@@ -51,6 +51,12 @@ class Recipe:
     ):
       if not getattr(self, name) >= 0:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be >= 0")
+    if 0 < self.train_steps <= self.warmup_steps:
+      raise ValueError(
+        f"warmup_steps is {self.warmup_steps}: in {self.train_steps} "
+        "train_steps the learning rate would never be reached; set "
+        "--recipe.warmup_steps, or more --train_steps"
+      )
 
   def learning_rate_at(self, step: int) -> float:
     """Returns the learning rate of the step after `step` finished ones.

@@ -66,7 +66,8 @@ def test_settings_of_every_experiment_are_understood(name):
       module.config(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in config}
       )
-    type(module.recipe)(**{**vars(module.recipe), **run.recipe})
+    pilot = {"train_steps": plan.pilot_steps}
+    type(module.recipe)(**{**vars(module.recipe), **run.recipe, **pilot})
 
 
 def test_there_are_experiments():

@@ -311,3 +311,5 @@ def test_learning_rate_schedules():
   np.testing.assert_allclose(rates, [0.1, 1.0, 0.5, 1e-7])
   with pytest.raises(ValueError, match="batch_size is 0; it must be > 0"):
     Recipe(batch_size=0)
+  with pytest.raises(ValueError, match=r"warmup_steps is 9: in 9 train_steps"):
+    Recipe(train_steps=9, warmup_steps=9)
