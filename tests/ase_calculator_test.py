@@ -131,7 +131,15 @@ class Gauss:
 
 
 @pytest.mark.parametrize(
-  "pbc", [(1, 1, 0), (0, 0, 0), (1, 1, 1), (0, 1, 0), (1, 0, 1)]
+  "pbc",
+  [
+    (1, 1, 0),
+    (0, 0, 0),
+    *(
+      pytest.param(pbc, marks=pytest.mark.slow)
+      for pbc in ((1, 1, 1), (0, 1, 0), (1, 0, 1))
+    ),
+  ],
 )
 def test_the_cell_and_what_is_periodic(ase, pbc):
   """Oblique cells; ASE's own distances of nearest images."""

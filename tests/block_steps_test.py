@@ -193,7 +193,7 @@ def test_fewer_evaluations_than_equal_steps_at_the_finest_level(reference):
   [
     ("plummer", False),
     pytest.param("plummer", True, marks=pytest.mark.slow),
-    ("spring", False),
+    pytest.param("spring", False, marks=pytest.mark.slow),
   ],
 )
 def test_on_one_level_both_are_leapfrog(law, frozen):

@@ -115,6 +115,7 @@ class _Case(tfds.testing.DatasetBuilderTestCase):
     shutil.rmtree(cls.EXAMPLE_DIR)
 
 
+@pytest.mark.slow
 class MocapCase(_Case):
   DATASET_CLASS = plugins.load("datasets", "mocap").Builder
 
