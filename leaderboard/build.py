@@ -132,6 +132,8 @@ def _entry(entry, stands, i):
     "config": submission["config"],
     "recipe": training.get("recipe"),
     "started_from": training.get("started_from"),
+    "checkpoint": training.get("checkpoint"),
+    "validate_every": training.get("validate_every"),
     "physics_given": card.get("physics_given", []),
     "symmetries": card.get("symmetries", []),
     "scores": _scores(scores["scores"], _by_metric(stands.intervals[i])),

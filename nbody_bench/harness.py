@@ -225,6 +225,8 @@ def _run(settings):
       **trained[0],
       "seconds": float(np.mean([t["seconds"] for t in trained])),
       "device": timing.environment()["device"],
+      "checkpoint": settings.checkpoint,
+      "validate_every": settings.schedule.validate_every,
       "recipe": dataclasses.asdict(settings.recipe),
     },
     timing=clock,

@@ -141,6 +141,8 @@ def _entry(index, rng):
       "boundaries": [200_000, 400_000],
     },
     "started_from": None,
+    "checkpoint": "last",
+    "validate_every": 500,
     "physics_given": ["masses", "force law"] if classical else [],
     "symmetries": ["translation"] if index % 2 else [],
     "scores": scores,

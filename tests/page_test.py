@@ -415,6 +415,7 @@ def test_the_command_to_reproduce_is_understood(tab, real, key):
   if not entry["train_steps"]:
     assert "train_steps" not in command  # nothing is trained
     return
+  assert "checkpoint" not in command  # the last one, as usual
   recipe = entry["recipe"]
   given = {k: values[k].value for k in ("train_steps", "batch_size")}
   made = command_line.from_flags(values, "recipe", recipes.Recipe, **given)
@@ -430,6 +431,7 @@ def test_flags_of_all_kinds_and_text_for_a_shell(tab, tmp_path, data):
   entry["config"] = {f"t{i}": text for i, text in enumerate(texts)}
   entry["config"] |= {"yes": True, "no": False, "some": [1, 2], "none": []}
   entry |= {"num_parameters": 1, "version": "2", "started_from": "a run"}
+  entry |= {"checkpoint": "best", "validate_every": 500}
   refused = [{"a": "new\nline"}, {"a": "\x1b[201~"}, {"a b": 1}, {"a": [[]]}]
   for i, config in enumerate(refused, 1):
     board["tasks"][0]["entries"][i]["config"] = config
@@ -443,6 +445,8 @@ def test_flags_of_all_kinds_and_text_for_a_shell(tab, tmp_path, data):
   assert "--noconfig.no" in found
   assert "--version=2" in found
   assert "--start_from=DIR" in found
+  assert "--checkpoint=best" in found
+  assert "--validate_every=500" in found
   assert "--recipe.learning_rate=1e-7" in found
   assert "--recipe.boundaries=200000,400000" in found
   for i in range(1, 6):

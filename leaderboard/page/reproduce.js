@@ -30,11 +30,14 @@ function commandOf(entry, task) {
   if (!entry.recipe || typeof entry.recipe !== 'object') return null;
   const isTrained = entry.num_parameters > 0 || entry.train_steps > 0;
   const { train_steps: trainSteps, batch_size: batchSize, ...recipe } = isTrained ? entry.recipe : {};
+  // Which weights are best depends on when they were looked at.
+  const isBest = isTrained && entry.checkpoint === 'best';
   const given = (prefix, values) => Object.entries(values ?? {}).map(([name, value]) => [`${prefix}.${name}`, value, isFlagName(name)]);
   const flags = [
     ['model', entry.key], ['dataset', datasetOf(task)], ['task', task.name], ['rollout_steps', task.report_steps], ['seeds', entry.seeds],
     ['output_dir', `runs/${entry.key}`], ['version', entry.version === '1' ? null : entry.version],
     ['start_from', entry.started_from ? 'DIR' : null], ['train_steps', trainSteps], ['batch_size', batchSize],
+    ['checkpoint', isBest ? 'best' : null], ['validate_every', isBest ? entry.validate_every : null],
     ...given('config', entry.config), ...given('recipe', recipe),
   ].filter(([, value]) => value !== null && value !== undefined);
   if (!flags.every(([, value, named]) => isFlagValue(value) && named !== false)) return null;
