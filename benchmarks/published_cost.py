@@ -74,7 +74,7 @@ def benchmark(values, rest):
   print("|---|---|---|---|---|---|---|---|")
   for name in names:
     if name not in found:
-      raise ValueError(plugins.unknown("experiment", name, list(found)))
+      raise ValueError(plugins.unknown("experiments", name, list(found)))
     reduced = {run.name: run for run in found[name].runs}
     for run in experiments.published(found[name]).runs:
       batch = _batch(run)

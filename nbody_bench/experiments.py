@@ -232,7 +232,7 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
   """
   path = folder / name / "experiment.toml"
   if not path.is_file():
-    raise ValueError(plugins.unknown("experiment", name, names(folder)))
+    raise ValueError(plugins.unknown("experiments", name, names(folder)))
   try:
     content = tomllib.loads(path.read_text())
     common = {
