@@ -23,6 +23,11 @@ from absl import flags
 from nbody_bench import command_line
 from nbody_bench.files import exclusive, replace_json
 
+# Tells how long a step takes.
+_PROBE_STEPS = 10
+# Of the budget, for each learning rate on trial.
+_PILOT_SHARE = 0.1
+
 
 def define(values, argv):
   """Defines the flags."""
@@ -151,11 +156,11 @@ def _choose(plan, run, output, values):
 
   That call may have been another machine's: the record knows its choice.
   """
-  if run.train_steps:
-    from nbody_bench import plugins
+  from nbody_bench import plugins
 
-    module = plugins.load_model(run.model)
-    rate = run.recipe.get("learning_rate", module.recipe.learning_rate)
+  recipe = plugins.load_model(run.model).recipe
+  rate = run.recipe.get("learning_rate", recipe.learning_rate)
+  if run.train_steps:
     return {"train_steps": run.train_steps, "learning_rate": rate}
   path = run.folder(output) / "choice.json"
   if path.is_file():
@@ -169,35 +174,67 @@ def _choose(plan, run, output, values):
   if found := _recorded_choice(plan, run, values):
     replace_json(path, found)
     return found
-  pilots = {}
-  for rate in plan.learning_rates or (None,):
-    folder = run.folder(output) / f"pilot_{rate or 'recipe'}"
-    arguments = [f"--train_steps={plan.pilot_steps}"]
-    arguments.append(f"--validate_every={plan.pilot_steps}")
-    if rate:
-      arguments.append(f"--recipe.learning_rate={rate}")
-    arguments += ["--timing=none", *_start(run, output)]
-    _call(plan, run, folder, [0], arguments, values, fatal=False)
-    pilots[rate] = _outcome(folder)
+  speed = _train_briefly(plan, run, output, "probe", None, _PROBE_STEPS, values)
+  if speed is None:
+    raise ValueError(
+      f"{run.name} does not train for {_PROBE_STEPS} steps; see the log in "
+      f"{run.folder(output) / 'probe'}"
+    )
+  seconds = speed["seconds_per_step"]
+  affordable = int(_PILOT_SHARE * 60 * plan.core_minutes / seconds)
+  pilot_steps = min(plan.pilot_steps, max(_PROBE_STEPS, affordable))
+  pilots = {
+    trial: _train_briefly(
+      plan, run, output, f"pilot_{trial}", trial, pilot_steps, values
+    )
+    for trial in plan.learning_rates
+  }
   finished = {k: v for k, v in pilots.items() if v}
-  if not finished:
+  if pilots and not finished:
     raise ValueError(
       f"{run.name}: no learning rate of {list(pilots)} trains for "
-      f"{plan.pilot_steps} steps; see the logs in {run.folder(output)}"
+      f"{pilot_steps} steps; see the logs in {run.folder(output)}"
     )
-  best = min(finished, key=lambda k: finished[k]["error"])
-  seconds = min(v["seconds_per_step"] for v in finished.values())
+  best = min(finished, key=lambda k: finished[k]["error"], default=None)
+  seconds = min(
+    (v["seconds_per_step"] for v in finished.values()), default=seconds
+  )
   steps = int(60 * plan.core_minutes / seconds)
   choice = {
     "core_minutes": plan.core_minutes,
-    "learning_rate": best or finished[best]["learning_rate"],
+    "learning_rate": best or rate,
     # Two digits: the third is noise of the clock.
     "train_steps": int(float(f"{steps:.2g}")),
     "seconds_per_step": seconds,
+    "pilot_steps": pilot_steps if pilots else 0,
     "pilots": {str(k): v for k, v in pilots.items()},
   }
   replace_json(path, choice)
   return choice
+
+
+def _train_briefly(plan, run, output, name, rate, steps, values):
+  """Returns what a training of a few steps reached, None if it broke down."""
+  from nbody_bench import experiments, harness, plugins
+
+  folder = run.folder(output) / name
+  recipe = plugins.load_model(run.model).recipe
+  warmup = run.recipe.get("warmup_steps", recipe.warmup_steps)
+  arguments = [f"--train_steps={steps}", f"--validate_every={steps}"]
+  arguments.append(f"--recipe.warmup_steps={min(warmup, steps // 2)}")
+  if rate:
+    arguments.append(f"--recipe.learning_rate={rate}")
+  arguments += ["--noevaluate", *_start(run, output)]
+  path = folder / "seed_0" / harness.TRAINING
+  if not path.is_file():
+    _call(plan, run, folder, [0], arguments, values, fatal=False)
+  if not path.is_file():
+    return None
+  log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
+  (error,) = (
+    v for k, v in json.loads(log[-1]).items() if experiments.is_score(k)
+  )
+  return {"error": error, **json.loads(path.read_text())}
 
 
 def _recorded_choice(plan, run, values):
@@ -214,25 +251,6 @@ def _recorded_choice(plan, run, values):
     "core_minutes": plan.core_minutes,
     "learning_rate": row["training"]["recipe"]["learning_rate"],
     "train_steps": row["training"]["steps"],
-  }
-
-
-def _outcome(folder):
-  """Returns what a pilot reached, None if it diverged."""
-  path = folder / "submission" / "submission.json"
-  if not path.is_file():
-    return None
-  training = json.loads(path.read_text())["training"]
-  from nbody_bench import experiments
-
-  log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
-  (error,) = (
-    v for k, v in json.loads(log[-1]).items() if experiments.is_score(k)
-  )
-  return {
-    "error": error,
-    "learning_rate": training["recipe"]["learning_rate"],
-    "seconds_per_step": training["seconds_per_step"],
   }
 
 

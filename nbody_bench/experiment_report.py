@@ -96,7 +96,8 @@ def _budget(plan, results):
     return "Every run is trained for the published number of steps"
   rates = ", ".join(f"{x:g}" for x in plan.learning_rates)
   choice = (
-    f", the learning rate the best of {rates} after {plan.pilot_steps:,} steps"
+    f", the learning rate the best of {rates} after up to "
+    f"{plan.pilot_steps:,} steps"
     if rates
     else ""
   )

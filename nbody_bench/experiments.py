@@ -31,16 +31,16 @@
     runs = ["vign_order_4"]
 
 Each run is trained with each seed for the same core-minutes. Its learning rate
-is the best of `learning_rates` after `pilot_steps`, which also tell how many
-steps fit. One with `start_from` begins with the weights of an earlier row,
-whose minutes come on top of its own. `dataset`, `task`, `rollout_steps` and
-`checkpoint` may also be given for a single run. One with `train_steps` makes as
-many, with the learning rate of its recipe: a published training in full,
-whatever it takes. `as_published` is what a run is where the published setting
-is asked for (`published`): steps, `config` and `recipe`, and nothing of its
-other settings. Each evaluation rolls trained runs out on another task or
-data set, and each figure draws them: a function of
-`experiment_figures.FIGURES`.
+is the best of `learning_rates` after `pilot_steps`, or as many as a tenth of
+the budget allows; how long they take tells how many steps fit. One with
+`start_from` begins with the weights of an earlier row, whose minutes come on
+top of its own. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be
+given for a single run. One with `train_steps` makes as many, with the learning
+rate of its recipe: a published training in full, whatever it takes.
+`as_published` is what a run is where the published setting is asked for
+(`published`): steps, `config` and `recipe`, and nothing of its other settings.
+Each evaluation rolls trained runs out on another task or data set, and each
+figure draws them: a function of `experiment_figures.FIGURES`.
 """
 
 import dataclasses
@@ -167,7 +167,7 @@ class Experiment:
     runs: rows of the table.
     evaluations: more tables.
     figures: beside learning curves and errors.
-    pilot_steps: of each of the learning rates before the choice.
+    pilot_steps: of each of the learning rates before the choice, at most.
     published_seeds: of each run in the published setting.
   """
 

@@ -1,8 +1,8 @@
 """One experiment: train a model on each seed, roll it out, score it, submit it.
 
 Under the output directory: `seed_<k>/` with `config.json`, `checkpoints/`,
-`metrics.jsonl`, `tensorboard/`, `weights.npz` and `scores.json`, and one
-`submission/` over all seeds.
+`metrics.jsonl`, `tensorboard/`, `weights.npz`, `training.json` and
+`scores.json`, and one `submission/` over all seeds.
 """
 
 import dataclasses
@@ -38,6 +38,9 @@ from nbody_bench import (
 from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
 
+# Steps, seconds and parameters of a training that has ended.
+TRAINING = "training.json"
+
 # In validation as many systems as have together about this many bodies, between
 # a least and a most.
 _VALIDATION_WINDOWS = (25_600, 8, 256)
@@ -69,6 +72,7 @@ class Settings:
       of forces is measured with.
     save_models: whether the submission holds the models too.
     version: of the submission.
+    evaluate: whether to do more than train.
     schedule: when training reports and saves.
 
   Raises:
@@ -93,6 +97,7 @@ class Settings:
   instability_samples: tuple[int, int]
   save_models: bool
   version: str
+  evaluate: bool
   schedule: training.Schedule
 
   def __post_init__(self):
@@ -127,8 +132,11 @@ class Settings:
       raise ValueError("--seeds and --eval_batch_size must not be negative")
 
 
-def run(settings: Settings) -> submissions.Submission:
+def run(settings: Settings) -> submissions.Submission | None:
   """Runs everything and prints the score table.
+
+  Returns:
+    The submission, None if there was to be no evaluation.
 
   Raises:
     ValueError: if the output directory holds another setting's run.
@@ -168,6 +176,8 @@ def _run(settings):
     model = plugin.build(settings.config, told)
     predictor = kind.predictor(model)
     trained.append(_train(settings, problem, task, model, seed, directory))
+    if not settings.evaluate:
+      continue
     predict = rollouts.compiled(predictor)
     prediction = _predict(settings, predict, truth.given, task)
     path = settings.output_dir / "submission"
@@ -213,6 +223,12 @@ def _run(settings):
         model, truth.given, *settings.instability_samples
       )
       symmetry = {"rotation_instability": instability}
+  if not settings.evaluate:
+    print(
+      "trained, not evaluated: the same flags with --resume and without "
+      "--noevaluate go on"
+    )
+    return None
   claims = evaluation.over_seeds(scores)
   submission = submissions.write(
     settings.output_dir / "submission",
@@ -364,7 +380,11 @@ def _train(settings, problem, task, model, seed, directory):
   )
   if hasattr(model, "variables"):
     weights.save(directory / weights.FILE, model, facts["steps"])
-  return facts
+  path = directory / TRAINING
+  # Resumed after its end, a training does no step that could be timed.
+  before = json.loads(path.read_text()) if path.is_file() else {}
+  replace_json(path, before | facts)
+  return before | facts
 
 
 def _build(predictor, kind, data):

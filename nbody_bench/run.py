@@ -80,6 +80,12 @@ def define(values, argv):
   flags.DEFINE_list(
     "metrics", [], "for scores.json, beside those of the task", **options
   )
+  flags.DEFINE_bool(
+    "evaluate",
+    True,
+    "roll out, score and time too; --noevaluate trains only",
+    **options,
+  )
   flags.DEFINE_enum(
     "timing",
     "quick",
@@ -172,6 +178,7 @@ def run(values, rest):
       ),
       save_models=values.save_models,
       version=values.version,
+      evaluate=values.evaluate,
       schedule=training.Schedule(
         validate_every=values.validate_every,
         checkpoint_every=values.checkpoint_every,

@@ -459,7 +459,15 @@ def test_resume_finishes_to_the_same_result(outputs, data_dir, tmp_path):
   shutil.rmtree(folder / "submission")
   flags = ["--train_steps=20", "--batch_size=4", "--config.normalize"]
   flags += ["--config.edge_widths=8,8", "--config.node_widths=8", "--resume"]
-  assert run_model("delta_gn", folder, data_dir, "--seeds=0,1", *flags) == 0
+  flags += ["--seeds=0,1"]
+  for path in folder.glob("seed_*/scores.json"):
+    path.unlink()
+  assert run_model("delta_gn", folder, data_dir, *flags, "--noevaluate") == 0
+  assert not (folder / "submission").exists()
+  training = json.loads((folder / "seed_1" / "training.json").read_text())
+  assert training["steps"] == 20
+  assert training["seconds_per_step"] > 0
+  assert run_model("delta_gn", folder, data_dir, *flags) == 0
   for seed in (0, 1):
     assert scores(folder, "", seed) == scores(outputs, "delta_gn", seed)
 
