@@ -183,11 +183,12 @@ def _choose(plan, run, output, values):
   seconds = speed["seconds_per_step"]
   affordable = int(_PILOT_SHARE * 60 * plan.core_minutes / seconds)
   pilot_steps = min(plan.pilot_steps, max(_PROBE_STEPS, affordable))
+  trials = plan.learning_rates if len(plan.learning_rates) > 1 else ()
   pilots = {
     trial: _train_briefly(
       plan, run, output, f"pilot_{trial}", trial, pilot_steps, values
     )
-    for trial in plan.learning_rates
+    for trial in trials
   }
   finished = {k: v for k, v in pilots.items() if v}
   if pilots and not finished:
@@ -202,7 +203,7 @@ def _choose(plan, run, output, values):
   steps = int(60 * plan.core_minutes / seconds)
   choice = {
     "core_minutes": plan.core_minutes,
-    "learning_rate": best or rate,
+    "learning_rate": best or next(iter(plan.learning_rates), rate),
     # Two digits: the third is noise of the clock.
     "train_steps": int(float(f"{steps:.2g}")),
     "seconds_per_step": seconds,
@@ -222,6 +223,8 @@ def _train_briefly(plan, run, output, name, rate, steps, values):
   warmup = run.recipe.get("warmup_steps", recipe.warmup_steps)
   arguments = [f"--train_steps={steps}", f"--validate_every={steps}"]
   arguments.append(f"--recipe.warmup_steps={min(warmup, steps // 2)}")
+  # The training that is to come has steps enough to be compiled.
+  arguments.append("--recipe.compile=large")
   if rate:
     arguments.append(f"--recipe.learning_rate={rate}")
   arguments += ["--noevaluate", *_start(run, output)]

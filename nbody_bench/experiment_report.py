@@ -95,12 +95,10 @@ def _budget(plan, results):
   if all(run.train_steps for run in plan.runs):
     return "Every run is trained for the published number of steps"
   rates = ", ".join(f"{x:g}" for x in plan.learning_rates)
-  choice = (
-    f", the learning rate the best of {rates} after up to "
-    f"{plan.pilot_steps:,} steps"
-    if rates
-    else ""
-  )
+  choice = f", learning rate {rates}" if rates else ""
+  if len(plan.learning_rates) > 1:
+    choice = f", the learning rate the best of {rates} after up to "
+    choice += f"{plan.pilot_steps:,} steps"
   minutes = " or ".join(f"{m:g}" for m in _minutes(plan, results))
   return f"{minutes} core-minutes of training for each run and seed{choice}"
 

@@ -163,7 +163,8 @@ class Experiment:
     metrics: of the table.
     core_minutes: of training, for each run and seed.
     seeds: of each run.
-    learning_rates: to choose from; empty to take that of the recipe.
+    learning_rates: to choose from; a single one is taken untried, and that of
+      the recipe if there is none.
     runs: rows of the table.
     evaluations: more tables.
     figures: beside learning curves and errors.

@@ -25,8 +25,8 @@ class Recipe:
     min_learning_rate: a floor, except in the warm-up.
     clip_norm: largest global norm of a gradient; 0 leaves gradients alone.
     num_trajectories: of the training split, its first; 0 for all.
-    compile: whether the steps are compiled by XLA; "auto" decides by the number
-      of bodies in a batch and of steps.
+    compile: whether the steps are compiled by XLA; "large" decides by the
+      number of bodies in a batch, "auto" also by that of steps.
   """
 
   train_steps: int = 500_000
@@ -39,7 +39,7 @@ class Recipe:
   min_learning_rate: float = 1e-7
   clip_norm: float = 0.0
   num_trajectories: int = 0
-  compile: Literal["auto", "always", "never"] = "auto"
+  compile: Literal["auto", "large", "always", "never"] = "auto"
 
   def __post_init__(self):
     for name in ("batch_size", "learning_rate", "decay"):

@@ -17,9 +17,9 @@ from nbody_bench.run_directory import Progress, RunDirectory
 from nbody_bench.states import Trajectory
 
 # From how many bodies in a batch XLA is faster than TensorFlow's own operations
-# (1.3 to 1.6 times), and from how many steps that makes up for compiling; see
-# benchmarks/RESULTS.md.
-XLA_FROM_BODIES, XLA_FROM_STEPS = 200, 1000
+# (1.3 to 1.6 times), and from how many steps that makes up for compiling where
+# a step is long enough to care (0.1 s); see benchmarks/RESULTS.md.
+XLA_FROM_BODIES, XLA_FROM_STEPS = 200, 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,14 +201,15 @@ def train(
 def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
   """Returns whether training is compiled, as the recipe says.
 
-  "auto" compiles where arrays are large, and steps many, enough to gain by it;
-  see `benchmarks/hierarchy.py`.
+  "large" compiles where arrays are large enough to gain by it, "auto" where
+  steps are many, too; see `benchmarks/hierarchy.py`.
   """
-  if recipe.compile != "auto":
+  if recipe.compile in ("always", "never"):
     return recipe.compile == "always"
   bodies = recipe.batch_size * data.state.position.shape[2]
   bodies *= max(1, window_length(model) - 1)
-  large = bodies >= XLA_FROM_BODIES and recipe.train_steps >= XLA_FROM_STEPS
+  many = recipe.compile == "large" or recipe.train_steps >= XLA_FROM_STEPS
+  large = bodies >= XLA_FROM_BODIES and many
   return getattr(model, "compilable", True) and large
 
 
