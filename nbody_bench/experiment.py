@@ -50,6 +50,9 @@ def define(values, argv):
   )
   flags.DEFINE_list("seeds", None, "default: the experiment's", **options)
   flags.DEFINE_list("runs", None, "default: all", **options)
+  flags.DEFINE_list(
+    "evaluations", None, "further tables; default: all", **options
+  )
   flags.DEFINE_bool(
     "published",
     False,
@@ -86,18 +89,15 @@ def experiment(values, rest):
   if values.seeds is not None:
     changes["seeds"] = command_line.integers("--seeds", values.seeds)
   plan = dataclasses.replace(plan, **changes)
-  chosen = values.runs or [run.name for run in plan.runs]
-  for name in set(chosen) - {run.name for run in plan.runs}:
-    known = ", ".join(run.name for run in plan.runs)
-    raise ValueError(f"--runs: {plan.name} has no run {name!r}, but {known}")
+  jobs = _named("runs", plan.runs, values)
+  parts = _named("evaluations", plan.evaluations, values)
   output = pathlib.Path(values.output_dir) / plan.name
   shown = folder / plan.name
   with exclusive(output):
     if not values.report_only:
-      jobs = [run for run in plan.runs if run.name in chosen]
       for i, run in enumerate(jobs):
         print(f"[{i + 1}/{len(jobs)}] {run.label}", flush=True)
-        _do(plan, run, output, values)
+        _do(plan, run, parts, output, values)
         record = experiment_records.gather(plan, output, shown)
         experiment_report.write(plan, record, shown)
     record = experiment_records.gather(plan, output, shown)
@@ -108,14 +108,26 @@ def experiment(values, rest):
   print(f"table: {page}")
 
 
-def _do(plan, run, output, values):
+def _named(flag, rows, values):
+  """Returns the rows that a flag names, all if it is not given."""
+  known = [row.name for row in rows]
+  names = known if values[flag].value is None else values[flag].value
+  for name in names:
+    if name not in known:
+      raise ValueError(
+        f"--{flag}: there is no {name!r}, but {', '.join(known) or 'none'}"
+      )
+  return [row for row in rows if row.name in names]
+
+
+def _do(plan, run, parts, output, values):
   """Chooses the learning rate, trains all seeds, submits."""
   if run.same_as:
     print(f"  that of {run.same_as}")
     return
   before = next((r for r in plan.runs if r.name == run.start_from), None)
   if before:
-    _do(plan, before, output, values)
+    _do(plan, before, parts, output, values)
   choice = _choose(plan, run, output, values)
   arguments = [
     f"--train_steps={choice['train_steps']}",
@@ -126,7 +138,7 @@ def _do(plan, run, output, values):
   folder = run.folder(output)
   arguments += _start(run, output)
   _call(plan, run, folder, plan.seeds, arguments, values)
-  for evaluation in plan.evaluations:
+  for evaluation in parts:
     if not evaluation.runs or run.name in evaluation.runs:
       arguments = [f"--start_from={folder}", "--train_steps=0"]
       arguments.append(f"--timing={evaluation.timing}")

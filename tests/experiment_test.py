@@ -112,7 +112,8 @@ def test_unknown_names(tmp_path, capsys):
   for arguments, message in (
     (["owm"], "Did you mean 'own'"),
     ([], "give one experiment of own"),
-    (["own", "--runs=big"], "has no run 'big', but small"),
+    (["own", "--runs=big"], "--runs: there is no 'big', but small"),
+    (["own", "--evaluations=x"], "--evaluations: there is no 'x', but more"),
     (["own", "--seeds=x"], "--seeds"),
   ):
     assert experiment.main(["experiment", *arguments, *common]) == 2
