@@ -663,9 +663,14 @@ def board_key(board):
 
 def test_a_task_without_entries(tab, tmp_path):
   board = page_fixtures.page_data(1)
-  board["tasks"][0]["entries"] = []
-  tab.open(site.write(board, tmp_path).as_uri())
+  empty, most = board["tasks"][0], board["tasks"][1]
+  empty["entries"] = []
+  page = site.write(board, tmp_path).as_uri()
+  tab.open(f"{page}#task={empty['id']}")
   assert tab.run(f"{ROWS}[0].textContent") == "No entry yet."
+  # Who asks for none is shown one that has entries.
+  tab.open(page)
+  assert tab.run("currentTask().id") == most["id"]
   assert tab.complaints() == []
 
 

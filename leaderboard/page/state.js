@@ -42,7 +42,9 @@ function draw(changed) {
 
 // ---- read off the state, with what holds where nothing is said
 
-const currentTask = () => board.tasks.find(({ id }) => id === state.task) ?? board.tasks[0];
+// Who asks for no task sees the one that most models were tried on.
+const fullest = () => board.tasks.reduce((most, task) => (task.entries.length > most.entries.length ? task : most), board.tasks[0]);
+const currentTask = () => board.tasks.find(({ id }) => id === state.task) ?? fullest();
 
 function rankBy() {
   const task = currentTask();
