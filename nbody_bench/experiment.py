@@ -131,6 +131,7 @@ def _do(plan, run, parts, output, values):
   choice = _choose(plan, run, output, values)
   arguments = [
     f"--train_steps={choice['train_steps']}",
+    f"--validate_every={_validate_every(choice['train_steps'])}",
     f"--recipe.learning_rate={choice['learning_rate']}",
     # A board keeps what it has: other seeds are another version.
     f"--version={run.name}_seeds_{'_'.join(map(str, plan.seeds))}",
@@ -155,6 +156,11 @@ def _do(plan, run, parts, output, values):
       _call(part, other, into, plan.seeds, arguments, values)
   if values.board:
     _submit(run.folder(output), values)
+
+
+def _validate_every(train_steps):
+  """Returns steps between validations: a short training has a curve too."""
+  return min(1000, max(1, train_steps // 8))
 
 
 def _start(run, output):

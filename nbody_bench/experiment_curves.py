@@ -21,6 +21,7 @@ def learning(plan, results, path):
       axes.semilogy(
         minutes * np.array(steps),
         values,
+        marker="." if len(steps) < 20 else None,
         color=colours[run.name],
         label=run.label if not i else None,
       )
@@ -28,6 +29,16 @@ def learning(plan, results, path):
   axes.set_ylabel("error in validation")
   _finish(axes)
   figure.savefig(path, dpi=90)
+
+
+def over_time(results):
+  """Returns whether any run has errors of more steps than one."""
+  return any(
+    len(curve) > 1
+    for result in results.values()
+    for curves in result["curves"]
+    for curve in curves.values()
+  )
 
 
 def errors(plan, metrics, results, path):
@@ -47,7 +58,11 @@ def errors(plan, metrics, results, path):
       curves = np.array([c[metric] for c in results[run.name]["curves"]])
       steps = np.arange(1, curves.shape[1] + 1)
       colour = colours[run.name]
-      axes.semilogy(steps, curves.mean(0), color=colour, label=run.label)
+      # A line through one point is invisible.
+      marker = "o" if len(steps) == 1 else None
+      axes.semilogy(
+        steps, curves.mean(0), marker=marker, c=colour, label=run.label
+      )
       low, high = curves.min(0), curves.max(0)
       axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
     axes.set_xlabel("step")

@@ -5,6 +5,7 @@ in its caption what was measured on the way.
 """
 
 import pathlib
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -126,8 +127,9 @@ def pair_potential(finished, path):
     error = np.ptp((true - learned)[inside]) / 2 / np.ptp(true[inside])
     numbers[one.run.name] = float(error)
     axes.plot(r, true, "k", lw=3, alpha=0.3, label="true")
-    axes.plot(r, learned + shift, label=one.run.label)
+    axes.plot(r, learned + shift, label="learned")
     axes.axvspan(*seen, color="C1", alpha=0.1, label="1-99 % of training")
+    axes.set_title(textwrap.fill(one.run.label, 30), fontsize=8)
     axes.set_xlabel("r")
     axes.set_ylabel("V(r)")
     axes.legend(fontsize=7)

@@ -52,11 +52,13 @@ def write(
     text += f"\nNot finished: {'; '.join(missing)}.\n"
   if results:
     experiment_curves.learning(plan, results, folder / "learning.png")
+    text += "\n## Figures\n\n![Learning curves](learning.png)\n"
+  if experiment_curves.over_time(results):
     experiment_curves.errors(plan, plan.metrics, results, folder / "errors.png")
-    text += "\n## Figures\n\n![Learning curves](learning.png)\n\n"
-    text += "![Errors](errors.png)\n"
+    text += "\n![Errors](errors.png)\n"
   for task in plan.evaluations:
-    if found := others[task.name]:
+    found = others[task.name]
+    if experiment_curves.over_time(found):
       path = folder / f"{task.name}.png"
       experiment_curves.errors(plan, task.metrics, found, path)
       text += f"\n![{task.label}]({path.name})\n\n{task.label}.\n"
