@@ -69,6 +69,7 @@ def experiment(values, rest):
   """Runs the command."""
   from nbody_bench import (
     experiment_figures,
+    experiment_index,
     experiment_records,
     experiment_report,
     experiments,
@@ -100,11 +101,13 @@ def experiment(values, rest):
         _do(plan, run, parts, output, values)
         record = experiment_records.gather(plan, output, shown)
         experiment_report.write(plan, record, shown)
+        experiment_index.write(folder)
     record = experiment_records.gather(plan, output, shown)
     record["figures"] = experiment_figures.draw(
       plan, record, output, shown, values.data_dir
     )
     page = experiment_report.write(plan, record, shown)
+  experiment_index.write(folder)
   print(f"table: {page}")
 
 

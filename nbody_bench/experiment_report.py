@@ -8,6 +8,8 @@ from nbody_bench import experiment_curves, experiment_records, plugins
 from nbody_bench.experiments import Experiment
 from nbody_bench.files import replace_bytes, replace_json
 
+FILE = "RESULTS.md"
+
 _HEAD = """# {title}
 
 {claim}
@@ -66,7 +68,7 @@ def write(
     caption = figure["caption"]
     text += f"\n![{caption}]({figure['file']})\n\n{caption}\n"
   replace_json(folder / experiment_records.FILE, record)
-  page = folder / "RESULTS.md"
+  page = folder / FILE
   replace_bytes(page, text.encode())
   return page
 

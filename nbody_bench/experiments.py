@@ -53,6 +53,8 @@ from nbody_bench import plugins
 from nbody_bench.experiment_figures import FIGURES
 from nbody_bench.tasks import TASKS
 
+FILE = "experiment.toml"
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -222,7 +224,7 @@ def is_score(name: str) -> bool:
 
 def names(folder: pathlib.Path) -> list[str]:
   """Returns the experiments in a folder, sorted."""
-  return sorted(p.parent.name for p in folder.glob("*/experiment.toml"))
+  return sorted(p.parent.name for p in folder.glob(f"*/{FILE}"))
 
 
 def read(folder: pathlib.Path, name: str) -> Experiment:
@@ -231,7 +233,7 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
   Raises:
     ValueError: naming the file, what is wrong, and what is allowed.
   """
-  path = folder / name / "experiment.toml"
+  path = folder / name / FILE
   if not path.is_file():
     raise ValueError(plugins.unknown("experiments", name, names(folder)))
   try:

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from nbody_bench import experiment, experiments, plugins
+from nbody_bench import experiment, experiment_index, experiments, plugins
 
 ROOT = pathlib.Path(__file__).parents[1] / "experiments"
 
@@ -68,6 +68,13 @@ def test_settings_of_every_experiment_are_understood(name):
       )
     pilot = {"train_steps": plan.pilot_steps}
     type(module.recipe)(**{**vars(module.recipe), **run.recipe, **pilot})
+
+
+def test_the_page_over_all_experiments_is_up_to_date():
+  page = (ROOT / experiment_index.FILE).read_text()
+  assert page == experiment_index.text(ROOT), (
+    "made by python -m nbody_bench.experiment NAME --report_only"
+  )
 
 
 def test_there_are_experiments():
@@ -142,6 +149,8 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert more["training"]["started_from"] == (
     f"nbody_gravity/smoke, {choice['train_steps']} steps"
   )
+  index = (folder / experiment_index.FILE).read_text()
+  assert "| [A small one](own/RESULTS.md) | 1 of 1 | 1 of 1 | 0.002 of" in index
   assert "## Twice as many\n\n| model | seeds | Energy error |" in page
   assert list((tmp_path / "board").glob("ogn/small_seeds_0/*/submission.json"))
   # What is finished is not repeated.
