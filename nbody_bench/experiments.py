@@ -237,7 +237,7 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
   if not path.is_file():
     raise ValueError(plugins.unknown("experiments", name, names(folder)))
   try:
-    content = tomllib.loads(path.read_text())
+    content = _content(folder, name)
     common = {
       k: content.pop(k)
       for k in ("dataset", "task", "rollout_steps", "checkpoint")
@@ -254,6 +254,21 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
   except (ValueError, TypeError) as error:
     raise ValueError(f"{path}: {error}") from None
   return result
+
+
+def _content(folder, name):
+  """Returns what the file says, and what it takes from the one it is like."""
+  content = tomllib.loads((folder / name / FILE).read_text())
+  if "like" not in content:
+    return content
+  like = content.pop("like")
+  if like not in names(folder):
+    raise ValueError(plugins.unknown("experiments", like, names(folder)))
+  other = tomllib.loads((folder / like / FILE).read_text())
+  if "like" in other:
+    raise ValueError(f"like = {like!r}: that one is like {other['like']!r}")
+  other.pop("findings", None)
+  return other | content
 
 
 _PARTS = {"runs": Run, "evaluations": Evaluation, "figures": Figure}

@@ -113,6 +113,21 @@ def test_errors_name_the_file_and_the_mend(tmp_path, old, new, message):
     experiments.read(folder, "own")
 
 
+def test_like_another_but_for_what_it_says(tmp_path):
+  folder = put(tmp_path, TEXT)
+  (folder / "other").mkdir()
+  file = folder / "other" / "experiment.toml"
+  file.write_text('like = "own"\ntitle = "Other"\ntask = "unseen_n"')
+  own, other = (experiments.read(folder, name) for name in ("own", "other"))
+  assert (other.title, other.runs[0].task) == ("Other", "unseen_n")
+  assert other.runs[0].config == own.runs[0].config
+  assert other.evaluations == own.evaluations
+  for like, message in (("others", "mean 'other'"), ("other", "like 'other'")):
+    file.write_text(f'like = "{like}"')
+    with pytest.raises(ValueError, match=message):
+      experiments.read(folder, "other")
+
+
 def test_unknown_names(tmp_path, capsys):
   folder = put(tmp_path, TEXT)
   common = [f"--experiments_dir={folder}", f"--output_dir={tmp_path / 'out'}"]
