@@ -1,0 +1,133 @@
+"""The runs of an experiment as processes of their own, each on one core."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from nbody_bench.experiments import Experiment, Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """An experiment, and where it is done.
+
+  Attributes:
+    plan: the experiment.
+    output: gets a folder a run.
+    shown: has its record, and gets the table.
+    data_dir: where TFDS keeps its data; None for its default.
+    board: to enter runs into; None for none.
+  """
+
+  plan: Experiment
+  output: pathlib.Path
+  shown: pathlib.Path
+  data_dir: str | None
+  board: str | None
+
+  def start(self, run: Run) -> list[str]:
+    """Returns the flag that names the weights to begin with, if any."""
+    folder = self.output / run.start_from
+    return [f"--start_from={folder}"] if run.start_from else []
+
+
+def call(
+  place: Place,
+  run: Run,
+  folder: pathlib.Path,
+  seeds: Iterable[int],
+  arguments: Sequence[str],
+  metrics: Iterable[str] = (),
+  fatal: bool = True,
+) -> None:
+  """Runs `nbody_bench.run` with the seeds, unless all have finished.
+
+  Args:
+    place: see there.
+    run: to make.
+    folder: of its output and of its log.
+    seeds: of it.
+    arguments: flags more.
+    metrics: to score; those of the experiment if there are none.
+    fatal: whether to raise when it fails.
+
+  Raises:
+    ValueError: naming the log, if it fails.
+    KeyboardInterrupt: if it was stopped.
+  """
+  submission = folder / "submission" / "submission.json"
+  if submission.is_file():
+    finished = json.loads(submission.read_text())["predictions"]
+    if set(seeds) <= {p["seed"] for p in finished}:
+      return
+  folder.mkdir(parents=True, exist_ok=True)
+  command = [
+    *(sys.executable, "-m", "nbody_bench.run"),
+    f"--model={run.model}",
+    f"--dataset={run.dataset}",
+    f"--task={run.task}",
+    f"--checkpoint={run.checkpoint}",
+    f"--rollout_steps={_text(run.rollout_steps)}",
+    f"--metrics={_text(tuple(metrics) or place.plan.metrics)}",
+    f"--output_dir={folder}",
+    f"--seeds={_text(tuple(seeds))}",
+    "--resume",
+    *(f"--config.{k}={_text(v)}" for k, v in run.config.items()),
+    *(f"--recipe.{k}={_text(v)}" for k, v in run.recipe.items()),
+    *arguments,
+    *_data(place),
+  ]
+  command = [c.replace("--recipe.batch_size", "--batch_size") for c in command]
+  print("  " + " ".join(command[1:]), flush=True)
+  began = time.monotonic()
+  with (folder / "log.txt").open("a") as log:
+    code = subprocess.run(
+      command, stdout=log, stderr=log, preexec_fn=_on_one_core, check=False
+    ).returncode
+  how = "failed" if code else "done"
+  minutes = (time.monotonic() - began) / 60
+  print(f"  {how} in {minutes:.1f} min", flush=True)
+  if code == 130:
+    raise KeyboardInterrupt
+  if code and fatal:
+    raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
+
+
+def submit(place: Place, folder: pathlib.Path) -> None:
+  """Enters a run into the board, unless it is there as it is.
+
+  Raises:
+    ValueError: with what the board said against it.
+  """
+  done = folder / "submitted.txt"
+  made = folder / "submission" / "submission.json"
+  if done.is_file() and done.stat().st_mtime >= made.stat().st_mtime:
+    return
+  command = [
+    *(sys.executable, "-m", "nbody_bench.leaderboard", "submit"),
+    *(str(made.parent), f"--board={place.board}", *_data(place)),
+  ]
+  result = subprocess.run(command, capture_output=True, text=True, check=False)
+  if result.returncode:
+    raise ValueError(f"{folder.name} was not entered: {result.stderr.strip()}")
+  done.write_text(result.stdout)
+
+
+def _data(place):
+  return [f"--data_dir={place.data_dir}"] if place.data_dir else []
+
+
+def _text(value):
+  if isinstance(value, (list, tuple)):
+    return ",".join(map(str, value))
+  return str(value)
+
+
+def _on_one_core():
+  if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
