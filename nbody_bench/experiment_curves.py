@@ -10,8 +10,8 @@ def learning(plan, results, path):
   from matplotlib.figure import Figure
 
   shown = [run for run in plan.runs if run.name in results]
-  colours = {run.name: f"C{i % 10}" for i, run in enumerate(plan.runs)}
-  figure = Figure(figsize=(6, 3.4), layout="constrained")
+  styles = _styles(plan)
+  figure = Figure(figsize=(8, 3.4), layout="constrained")
   axes = figure.subplots()
   for run in shown:
     result = results[run.name]
@@ -22,12 +22,12 @@ def learning(plan, results, path):
         minutes * np.array(steps),
         values,
         marker="." if len(steps) < 20 else None,
-        color=colours[run.name],
         label=run.label if not i else None,
+        **styles[run.name],
       )
   axes.set_xlabel("core-minutes of training")
   axes.set_ylabel("error in validation")
-  _finish(axes)
+  _finish(figure, [axes])
   figure.savefig(path, dpi=90)
 
 
@@ -47,30 +47,42 @@ def errors(plan, metrics, results, path):
 
   columns = min(4, len(metrics))
   rows = -(-len(metrics) // columns)
-  figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
+  size = (4.2 * columns + 2, 3.4 * rows)
+  figure = Figure(figsize=size, layout="constrained")
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
   for unused in panels[len(metrics) :]:
     unused.axis("off")
-  colours = {run.name: f"C{i % 10}" for i, run in enumerate(plan.runs)}
+  styles = _styles(plan)
   shown = [run for run in plan.runs if run.name in results]
   for axes, metric in zip(panels, metrics, strict=False):
     for run in shown:
       curves = np.array([c[metric] for c in results[run.name]["curves"]])
       steps = np.arange(1, curves.shape[1] + 1)
-      colour = colours[run.name]
+      style = styles[run.name]
       # A line through one point is invisible.
       marker = "o" if len(steps) == 1 else None
       axes.semilogy(
-        steps, curves.mean(0), marker=marker, c=colour, label=run.label
+        steps, curves.mean(0), marker=marker, label=run.label, **style
       )
       low, high = curves.min(0), curves.max(0)
-      axes.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+      axes.fill_between(steps, low, high, color=style["c"], alpha=0.2, lw=0)
     axes.set_xlabel("step")
     axes.set_title(plugins.load("metrics", metric).METRIC.label)
-    _finish(axes)
+  _finish(figure, panels[: len(metrics)])
   figure.savefig(path, dpi=90)
 
 
-def _finish(axes):
-  axes.grid(alpha=0.3, which="both")
-  axes.legend(fontsize=7)
+def _styles(plan):
+  """Returns how each run is drawn: ten colours, then dashed ones."""
+  return {
+    run.name: {"c": f"C{i % 10}", "ls": ("-", "--", ":")[i // 10 % 3]}
+    for i, run in enumerate(plan.runs)
+  }
+
+
+def _finish(figure, panels):
+  for axes in panels:
+    axes.grid(alpha=0.3, which="both")
+  handles, labels = panels[0].get_legend_handles_labels()
+  # Beside the panels, where it hides nothing.
+  figure.legend(handles, labels, loc="outside right upper", fontsize=7)
