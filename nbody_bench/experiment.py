@@ -142,14 +142,9 @@ def _do(place, run, parts):
   for part in parts:
     if part.runs and run.name not in part.runs:
       continue
-    other = dataclasses.replace(
-      run,
-      dataset=part.dataset or run.dataset,
-      task=part.task,
-      rollout_steps=part.rollout_steps,
-      config=run.config | part.config,
-      recipe={},
-    )
+    if part.repeats(run, plan.metrics):
+      continue
+    other = dataclasses.replace(part.of(run), recipe={})
     into = folder / f"evaluation_{part.name}"
     arguments = [f"--start_from={folder}", "--train_steps=0"]
     arguments.append(f"--timing={part.timing}")

@@ -54,16 +54,21 @@ def gather(
       continue
     record["runs"][run.name] = row
     for part in plan.evaluations:
+      if part.runs and run.name not in part.runs:
+        continue
+      if part.repeats(run, plan.metrics):
+        record["evaluations"][part.name][run.name] = _only(row, part.metrics)
+        continue
       # Of weights that are no longer those of the row.
       stale = measured and not joins
       old = before["evaluations"].get(part.name, {}).get(run.name)
       old = None if stale or not known else old
       new = _measured(
-        _of_part(run, part),
+        part.of(run),
         run.folder(output) / f"evaluation_{part.name}",
         part.metrics,
       )
-      if old and not _is_of(old, _of_part(run, part), part.metrics):
+      if old and not _is_of(old, part.of(run), part.metrics):
         old = None
       found = _joined(old, new) if old and new else new or old
       if found:
@@ -117,14 +122,15 @@ def _settings(run):
   return json.loads(json.dumps(settings))
 
 
-def _of_part(run, part):
-  return dataclasses.replace(
-    run,
-    dataset=part.dataset or run.dataset,
-    task=part.task,
-    rollout_steps=part.rollout_steps,
-    config=run.config | part.config,
-  )
+def _only(row, metrics):
+  """Returns a row with some of its metrics."""
+  return {
+    **row,
+    "learning": [],
+    "floor": {k: v for k, v in row["floor"].items() if k in metrics},
+    "scores": [{k: s[k] for k in metrics} for s in row["scores"]],
+    "curves": [{k: c[k] for k in metrics} for c in row["curves"]],
+  }
 
 
 def _same_training(one, other):

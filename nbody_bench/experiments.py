@@ -138,6 +138,20 @@ class Evaluation:
   timing: str = "none"
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+  def of(self, run: Run) -> Run:
+    """Returns the run as it is evaluated here."""
+    return dataclasses.replace(
+      run,
+      dataset=self.dataset or run.dataset,
+      task=self.task,
+      rollout_steps=self.rollout_steps,
+      config=run.config | self.config,
+    )
+
+  def repeats(self, run: Run, metrics: tuple[str, ...]) -> bool:
+    """Returns whether the run itself, so scored, says all of this."""
+    return self.of(run) == run and set(self.metrics) <= set(metrics)
+
 
 @dataclasses.dataclass(frozen=True)
 class Figure:

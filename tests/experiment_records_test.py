@@ -124,3 +124,13 @@ def test_the_page_says_what_the_error_of_the_labels_gives(recorded):
     in page
   )
   assert "| Small | 1 | 0.1 (@2) |\n| *the labels of" in page
+
+
+def test_an_evaluation_on_the_data_of_the_run_is_the_run(recorded):
+  same = experiments.Evaluation("same", "Same", (2,), ("rollout_rmse",))
+  other = dataclasses.replace(same, name="other", dataset="nbody_gravity/n20")
+  plan = dataclasses.replace(PLAN, evaluations=(same, other))
+  record = gathered(recorded, "nothing", plan)
+  row = record["evaluations"]["same"]["small"]
+  assert row["scores"] == record["runs"]["small"]["scores"]
+  assert not record["evaluations"]["other"]
