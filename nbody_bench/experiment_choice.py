@@ -86,8 +86,9 @@ def _tried(place, run, rate):
   return {
     "core_minutes": plan.core_minutes,
     "learning_rate": best or next(iter(plan.learning_rates), rate),
-    # Two digits: the third is noise of the clock.
-    "train_steps": int(float(f"{budget / seconds:.2g}")),
+    # Two digits: the third is noise of the clock. None at all would be no
+    # training, however small the budget.
+    "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),
     "seconds_per_step": seconds,
     "pilots": {str(k): v for k, v in pilots.items()},
   }
