@@ -134,6 +134,7 @@ def _do(place, run, parts):
     f"--train_steps={choice['train_steps']}",
     f"--validate_every={_validate_every(choice['train_steps'])}",
     f"--recipe.learning_rate={choice['learning_rate']}",
+    f"--recipe.compile={choice['compile']}",
     # A board keeps what it has: other seeds are another version.
     f"--version={run.name}_seeds_{'_'.join(map(str, plan.seeds))}",
     *place.start(run),

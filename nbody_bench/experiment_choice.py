@@ -12,10 +12,12 @@ from nbody_bench.files import replace_json
 _PROBE_STEPS = 10
 # Of the budget, for each learning rate on trial.
 _PILOT_SHARE = 0.1
+# Budgets are of minutes: where a batch is large, compiling pays.
+_COMPILE = "large"
 
 
 def choose(place: Place, run: Run) -> dict[str, Any]:
-  """Returns `{"learning_rate", "train_steps"}`, tried out if need be.
+  """Returns `{"learning_rate", "train_steps", "compile"}`, tried if need be.
 
   They are kept beside the run; what the record knows of another machine's
   choice is taken from there, so that a further seed is trained likewise.
@@ -27,7 +29,11 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
   recipe = plugins.load_model(run.model).recipe
   rate = run.recipe.get("learning_rate", recipe.learning_rate)
   if run.train_steps:
-    return {"train_steps": run.train_steps, "learning_rate": rate}
+    return {
+      "train_steps": run.train_steps,
+      "learning_rate": rate,
+      "compile": run.recipe.get("compile", recipe.compile),
+    }
   path = folder / "choice.json"
   if path.is_file():
     choice = json.loads(path.read_text())
@@ -53,6 +59,7 @@ def _recorded(place, run):
     "core_minutes": plan.core_minutes,
     "learning_rate": row["training"]["recipe"]["learning_rate"],
     "train_steps": row["training"]["steps"],
+    "compile": row["training"]["recipe"]["compile"],
   }
 
 
@@ -89,6 +96,8 @@ def _tried(place, run, rate):
     # Two digits: the third is noise of the clock. None at all would be no
     # training, however small the budget.
     "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),
+    # As it was timed, however few steps there are.
+    "compile": _COMPILE,
     "seconds_per_step": seconds,
     "pilots": {str(k): v for k, v in pilots.items()},
   }
@@ -101,8 +110,7 @@ def _train_briefly(place, run, name, rate, steps):
   warmup = run.recipe.get("warmup_steps", recipe.warmup_steps)
   arguments = [f"--train_steps={steps}", f"--validate_every={steps}"]
   arguments.append(f"--recipe.warmup_steps={min(warmup, steps // 2)}")
-  # The training that is to come has steps enough to be compiled.
-  arguments.append("--recipe.compile=large")
+  arguments.append(f"--recipe.compile={_COMPILE}")
   if rate:
     arguments.append(f"--recipe.learning_rate={rate}")
   arguments += ["--noevaluate", *place.start(run)]
