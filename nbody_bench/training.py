@@ -18,7 +18,7 @@ from nbody_bench.states import Trajectory
 
 # From how many bodies in a batch XLA is faster than TensorFlow's own operations
 # (1.3 to 1.6 times), and from how many steps that makes up for compiling where
-# steps are long: those of EGNO save 0.17 s of 0.44 and compile in half a minute.
+# steps are long: those of EGNO save 0.17 s of 0.44, and compile in 30 s.
 XLA_FROM_BODIES, XLA_FROM_STEPS = 200, 300
 
 
