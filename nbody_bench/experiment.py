@@ -126,7 +126,7 @@ def _do(place, run, parts):
     return
   plan = place.plan
   before = next((r for r in plan.runs if r.name == run.start_from), None)
-  if before:
+  if before and not place.kept(run):
     _do(place, before, parts)
   choice = experiment_choice.choose(place, run)
   folder = run.folder(place.output)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
+from nbody_bench import weights
 from nbody_bench.experiments import Experiment, Run
 
 
@@ -32,8 +33,22 @@ class Place:
 
   def start(self, run: Run) -> list[str]:
     """Returns the flag that names the weights to begin with, if any."""
-    folder = self.output / run.start_from
-    return [f"--start_from={folder}"] if run.start_from else []
+    if not run.start_from:
+      return []
+    folder = self.kept(run) or self.output / run.start_from
+    return [f"--start_from={folder}"]
+
+  def kept(self, run: Run) -> pathlib.Path | None:
+    """Returns the folder of weights to begin with that came with the suite.
+
+    None if there are none of all seeds, or the earlier run is trained here.
+    """
+    name = run.start_from
+    folder = self.shown.parents[1] / "baselines" / "weights"
+    folder = folder / self.plan.name / name
+    files = [folder / f"seed_{k}" / weights.FILE for k in self.plan.seeds]
+    trained = (self.output / name).is_dir()
+    return folder if all(f.is_file() for f in files) and not trained else None
 
 
 def call(

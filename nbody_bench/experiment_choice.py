@@ -20,7 +20,8 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
   """Returns `{"learning_rate", "train_steps", "compile"}`, tried if need be.
 
   They are kept beside the run; what the record knows of another machine's
-  choice is taken from there, so that a further seed is trained likewise.
+  choice is taken from there, so that a further seed is trained likewise;
+  but not a learning rate that is no longer one to choose from.
 
   Raises:
     ValueError: if the run does not train, or was made with another budget.
@@ -55,9 +56,13 @@ def _recorded(place, run):
   row = experiment_records.recorded(record, run, plan.metrics)
   if not row or row["core_minutes"] != plan.core_minutes:
     return None
+  rate = row["training"]["recipe"]["learning_rate"]
+  rates = run.learning_rates or plan.learning_rates
+  if rates and rate not in rates:
+    return None
   return {
     "core_minutes": plan.core_minutes,
-    "learning_rate": row["training"]["recipe"]["learning_rate"],
+    "learning_rate": rate,
     "train_steps": row["training"]["steps"],
     "compile": row["training"]["recipe"]["compile"],
   }
@@ -75,7 +80,8 @@ def _tried(place, run, rate):
     )
   affordable = int(_PILOT_SHARE * budget / speed["seconds_per_step"])
   pilot_steps = min(plan.pilot_steps, max(_PROBE_STEPS, affordable))
-  trials = plan.learning_rates if len(plan.learning_rates) > 1 else ()
+  rates = run.learning_rates or plan.learning_rates
+  trials = rates if len(rates) > 1 else ()
   pilots = {
     trial: _train_briefly(place, run, f"pilot_{trial}", trial, pilot_steps)
     for trial in trials
@@ -92,7 +98,7 @@ def _tried(place, run, rate):
   best = min(finished, key=lambda k: finished[k]["error"], default=None)
   return {
     "core_minutes": plan.core_minutes,
-    "learning_rate": best or next(iter(plan.learning_rates), rate),
+    "learning_rate": best or next(iter(rates), rate),
     # Two digits: the third is noise of the clock. None at all would be no
     # training, however small the budget.
     "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),

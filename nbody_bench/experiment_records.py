@@ -22,6 +22,11 @@ Row = dict[str, Any]
 
 # A learning curve is drawn from about so many points.
 _POINTS = 100
+# Of a run: what is shown, or only looked for.
+_NO_SETTINGS = (
+  *("name", "label", "published", "as_published", "same_as"),
+  "learning_rates",
+)
 _OF_EACH_SEED = ("learning", "scores", "curves")
 
 
@@ -117,8 +122,8 @@ def over_seeds(row: Row) -> dict[str, Any]:
 def _settings(run):
   """Returns what makes two runs the same, but for learning rate and steps."""
   settings = dataclasses.asdict(run)
-  for shown in ("name", "label", "published", "as_published", "same_as"):
-    settings.pop(shown)
+  for other in _NO_SETTINGS:
+    settings.pop(other)
   return json.loads(json.dumps(settings))
 
 

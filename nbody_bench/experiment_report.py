@@ -103,6 +103,10 @@ def _budget(plan, results):
   if len(plan.learning_rates) > 1:
     choice = f", the learning rate the best of {rates} after up to "
     choice += f"{plan.pilot_steps:,} steps"
+  for run in plan.runs:
+    if run.learning_rates:
+      own = ", ".join(f"{x:g}" for x in run.learning_rates)
+      choice += f" ({run.label}: of {own})"
   minutes = " or ".join(f"{m:g}" for m in _minutes(plan, results))
   return f"{minutes} core-minutes of training for each run and seed{choice}"
 

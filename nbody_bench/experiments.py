@@ -34,9 +34,12 @@ Each run is trained with each seed for the same core-minutes. Its learning rate
 is the best of `learning_rates` after `pilot_steps`, or as many as a tenth of
 the budget allows; how long they take tells how many steps fit. One with
 `start_from` begins with the weights of an earlier row, whose minutes come on
-top of its own. `dataset`, `task`, `rollout_steps` and `checkpoint` may also be
-given for a single run. One with `train_steps` makes as many, with the learning
-rate of its recipe: a published training in full, whatever it takes.
+top of its own, and may try `learning_rates` of its own: those trained on want
+smaller ones. Where the row is not trained here its weights in
+`baselines/weights/<experiment>/` serve. `dataset`, `task`, `rollout_steps` and
+`checkpoint` may also be given for a single run. One with `train_steps` makes as
+many, with the learning rate of its recipe: a published training in full,
+whatever it takes.
 `as_published` is what a run is where the published setting is asked for
 (`published`): steps, `config` and `recipe`, and nothing of its other settings.
 Each evaluation rolls trained runs out on another task or data set, and each
@@ -73,6 +76,7 @@ class Run:
     checkpoint: as `--checkpoint`.
     train_steps: in place of what fits in the core-minutes.
     start_from: an earlier run whose weights it begins with; empty for new ones.
+    learning_rates: in place of the experiment's.
     same_as: `experiment/run` whose training this row shows again, for it is the
       same; empty for one of its own.
     as_published: `train_steps`, `config` and `recipe` of the published setting;
@@ -91,6 +95,7 @@ class Run:
   checkpoint: str = "last"
   train_steps: int | None = None
   start_from: str = ""
+  learning_rates: tuple[float, ...] = ()
   same_as: str = ""
   as_published: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -1,0 +1,90 @@
+"""The choice of learning rate and steps, and the weights to begin with."""
+
+import dataclasses
+import json
+
+import pytest
+
+from nbody_bench import experiment_choice, experiment_records, experiments
+from nbody_bench.experiment_calls import Place
+
+FIRST = experiments.Run("first", "First", "vign", "nbody_spring/five", (2,))
+SECOND = dataclasses.replace(FIRST, name="second", start_from="first")
+PLAN = experiments.Experiment(
+  name="springs",
+  title="Springs",
+  metrics=("rollout_mse",),
+  core_minutes=2.0,
+  seeds=(0,),
+  runs=(FIRST, SECOND),
+  learning_rates=(1e-2, 1e-3),
+)
+
+
+@pytest.fixture
+def place(tmp_path):
+  shown = tmp_path / "experiments" / "springs"
+  shown.mkdir(parents=True)
+  return Place(PLAN, tmp_path / "out", shown, None, None)
+
+
+def test_weights_that_came_with_the_suite_are_begun_with(place, tmp_path):
+  trained = [f"--start_from={place.output / 'first'}"]
+  assert place.start(FIRST) == []
+  assert place.start(SECOND) == trained
+  kept = tmp_path / "baselines" / "weights" / "springs" / "first"
+  (kept / "seed_0").mkdir(parents=True)
+  (kept / "seed_0" / "weights.npz").touch()
+  assert place.start(SECOND) == [f"--start_from={kept}"]
+  more = dataclasses.replace(PLAN, seeds=(0, 1))
+  assert dataclasses.replace(place, plan=more).start(SECOND) == trained
+  (place.output / "first").mkdir(parents=True)
+  assert place.start(SECOND) == trained
+
+
+def record(place, rate):
+  """Writes a record of `SECOND` with a learning rate."""
+  row = {
+    "settings": experiment_records._settings(SECOND),
+    "scores": [{"rollout_mse": {}}],
+    "core_minutes": PLAN.core_minutes,
+    "training": {
+      "steps": 70,
+      "recipe": {"learning_rate": rate, "compile": "always"},
+    },
+  }
+  content = {"runs": {"second": row}, "evaluations": {}, "figures": []}
+  (place.shown / experiment_records.FILE).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+  ("own", "rate", "pilots"),
+  [
+    ((), 1e-3, []),
+    ((), 1e-4, [1e-2, 1e-3]),
+    ((1e-4, 1e-5), 1e-4, []),
+    ((1e-4, 1e-5), 1e-3, [1e-4, 1e-5]),
+    ((1e-5,), 1e-4, []),
+  ],
+)
+def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
+  place, monkeypatch, own, rate, pilots
+):
+  tried = []
+
+  def train(place, run, name, rate, steps):
+    del place, run, name, steps
+    tried.append(rate)
+    return {"error": rate or 1.0, "seconds_per_step": 0.25}
+
+  monkeypatch.setattr(experiment_choice, "_train_briefly", train)
+  record(place, rate)
+  run = dataclasses.replace(SECOND, learning_rates=own)
+  choice = experiment_choice.choose(place, run)
+  rates = own or PLAN.learning_rates
+  if rate in rates:
+    assert (choice["learning_rate"], choice["train_steps"]) == (rate, 70)
+    assert not tried
+  else:
+    assert (choice["learning_rate"], choice["train_steps"]) == (min(rates), 480)
+    assert tried == [None, *pilots]
