@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from nbody_bench import weights
+from nbody_bench import experiment_records, weights
 from nbody_bench.experiments import Experiment, Run
 
 
@@ -41,14 +41,21 @@ class Place:
   def kept(self, run: Run) -> pathlib.Path | None:
     """Returns the folder of weights to begin with that came with the suite.
 
-    None if there are none of all seeds, or the earlier run is trained here.
+    None if there are none of all seeds, if they are of another budget than
+    this one, or if the earlier run is trained here.
     """
     name = run.start_from
+    if not name or (self.output / name).is_dir():
+      return None
+    before = next(r for r in self.plan.runs if r.name == name)
+    record = experiment_records.read(self.shown)
+    row = experiment_records.recorded(record, before, self.plan.metrics)
+    if not row or row["core_minutes"] != self.plan.core_minutes:
+      return None
     folder = self.shown.parents[1] / "baselines" / "weights"
     folder = folder / self.plan.name / name
     files = [folder / f"seed_{k}" / weights.FILE for k in self.plan.seeds]
-    trained = (self.output / name).is_dir()
-    return folder if all(f.is_file() for f in files) and not trained else None
+    return folder if all(f.is_file() for f in files) else None
 
 
 def call(

@@ -35,17 +35,21 @@ def test_weights_that_came_with_the_suite_are_begun_with(place, tmp_path):
   kept = tmp_path / "baselines" / "weights" / "springs" / "first"
   (kept / "seed_0").mkdir(parents=True)
   (kept / "seed_0" / "weights.npz").touch()
+  assert place.start(SECOND) == trained
+  record(place, FIRST, 1e-3)
   assert place.start(SECOND) == [f"--start_from={kept}"]
+  short = dataclasses.replace(PLAN, core_minutes=1.0)
+  assert dataclasses.replace(place, plan=short).start(SECOND) == trained
   more = dataclasses.replace(PLAN, seeds=(0, 1))
   assert dataclasses.replace(place, plan=more).start(SECOND) == trained
   (place.output / "first").mkdir(parents=True)
   assert place.start(SECOND) == trained
 
 
-def record(place, rate):
-  """Writes a record of `SECOND` with a learning rate."""
+def record(place, run, rate):
+  """Writes a record of a run with a learning rate."""
   row = {
-    "settings": experiment_records._settings(SECOND),
+    "settings": experiment_records._settings(run),
     "scores": [{"rollout_mse": {}}],
     "core_minutes": PLAN.core_minutes,
     "training": {
@@ -53,7 +57,7 @@ def record(place, rate):
       "recipe": {"learning_rate": rate, "compile": "always"},
     },
   }
-  content = {"runs": {"second": row}, "evaluations": {}, "figures": []}
+  content = {"runs": {run.name: row}, "evaluations": {}, "figures": []}
   (place.shown / experiment_records.FILE).write_text(json.dumps(content))
 
 
@@ -78,7 +82,7 @@ def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
     return {"error": rate or 1.0, "seconds_per_step": 0.25}
 
   monkeypatch.setattr(experiment_choice, "_train_briefly", train)
-  record(place, rate)
+  record(place, SECOND, rate)
   run = dataclasses.replace(SECOND, learning_rates=own)
   choice = experiment_choice.choose(place, run)
   rates = own or PLAN.learning_rates
