@@ -37,9 +37,9 @@ the budget allows; how long they take tells how many steps fit. One with
 top of its own, and may try `learning_rates` of its own: those trained on want
 smaller ones. Where the row is not trained here its weights in
 `baselines/weights/<experiment>/` serve, if they are of the same budget.
-`dataset`, `task`, `rollout_steps` and `checkpoint` may also be given for a single
-run. One with `train_steps` makes as many, with the learning rate of its recipe: a
-published training in full, whatever it takes.
+`dataset`, `task`, `rollout_steps` and `checkpoint` may also be given for a
+single run. One with `train_steps` makes as many, with the learning rate of its
+recipe: a published training in full, whatever it takes.
 `as_published` is what a run is where the published setting is asked for
 (`published`): steps, `config` and `recipe`, and nothing of its other settings.
 Each evaluation rolls trained runs out on another task or data set, and each
