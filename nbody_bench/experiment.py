@@ -118,18 +118,33 @@ def _named(flag, rows, values):
 
 def _do(place, run, parts):
   """Trains all seeds of a run, rolls them out on other tasks, submits."""
-  from nbody_bench import experiment_choice
-  from nbody_bench.experiment_calls import call, submit
+  from nbody_bench.experiment_calls import submit
 
+  folder = run.folder(place.output)
   if run.same_as:
     print(f"  that of {run.same_as}")
-    return
+    if not (folder / "submission").is_dir():
+      print("  which is not here: nothing more of it")
+      return
+  else:
+    before = next(
+      (r for r in place.plan.runs if r.name == run.start_from), None
+    )
+    if before and not place.kept(run):
+      _do(place, before, parts)
+    _train(place, run, folder)
+  for part in parts:
+    _evaluate(place, run, part, folder)
+  if place.board and not run.same_as:
+    submit(place, folder)
+
+
+def _train(place, run, folder):
+  from nbody_bench import experiment_choice
+  from nbody_bench.experiment_calls import call
+
   plan = place.plan
-  before = next((r for r in plan.runs if r.name == run.start_from), None)
-  if before and not place.kept(run):
-    _do(place, before, parts)
   choice = experiment_choice.choose(place, run)
-  folder = run.folder(place.output)
   arguments = [
     f"--train_steps={choice['train_steps']}",
     f"--validate_every={_validate_every(choice['train_steps'])}",
@@ -140,18 +155,21 @@ def _do(place, run, parts):
     *place.start(run),
   ]
   call(place, run, folder, plan.seeds, arguments)
-  for part in parts:
-    if part.runs and run.name not in part.runs:
-      continue
-    if part.repeats(run, plan.metrics):
-      continue
-    other = dataclasses.replace(part.of(run), recipe={})
-    into = folder / f"evaluation_{part.name}"
-    arguments = [f"--start_from={folder}", "--train_steps=0"]
-    arguments.append(f"--timing={part.timing}")
-    call(place, other, into, plan.seeds, arguments, part.metrics)
-  if place.board:
-    submit(place, folder)
+
+
+def _evaluate(place, run, part, folder):
+  from nbody_bench.experiment_calls import call
+
+  plan = place.plan
+  if part.runs and run.name not in part.runs:
+    return
+  if part.repeats(run, plan.metrics):
+    return
+  other = dataclasses.replace(part.of(run), recipe={})
+  into = folder / f"evaluation_{part.name}"
+  arguments = [f"--start_from={folder}", "--train_steps=0"]
+  arguments.append(f"--timing={part.timing}")
+  call(place, other, into, plan.seeds, arguments, part.metrics)
 
 
 def _validate_every(train_steps):

@@ -209,6 +209,18 @@ start_from = "small"
   training = json.loads(made.read_text())["training"]
   assert training["started_from"].startswith("nbody_gravity/smoke, ")
   assert training["steps"] > 0
+  # A row of another experiment is not trained again, but goes to other tasks.
+  (folder / "again").mkdir()
+  (folder / "again" / "experiment.toml").write_text(
+    TEXT.replace('name = "small"', 'name = "small"\nsame_as = "own/small"')
+    .replace('name = "more"', 'name = "fewer"')
+    .replace("rollout_steps = [5]", "rollout_steps = [4]")
+  )
+  capsys.readouterr()
+  assert experiment.main([*arguments[:1], "again", *arguments[2:]]) == 0
+  assert capsys.readouterr().out.count("nbody_bench.run") == 1
+  page = (folder / "again" / "RESULTS.md").read_text()
+  assert "| Small | 1 | " in page.split("## Twice as many")[1]
 
 
 def test_the_published_setting_is_an_experiment_of_its_own():
