@@ -150,8 +150,7 @@ def _train(place, run, folder):
     f"--validate_every={_validate_every(choice['train_steps'])}",
     f"--recipe.learning_rate={choice['learning_rate']}",
     f"--recipe.compile={choice['compile']}",
-    # A board keeps what it has: other seeds are another version.
-    f"--version={run.name}_seeds_{'_'.join(map(str, plan.seeds))}",
+    f"--version={_version(run, choice['train_steps'], plan.seeds)}",
     *place.start(run),
   ]
   call(place, run, folder, plan.seeds, arguments)
@@ -170,6 +169,14 @@ def _evaluate(place, run, part, folder):
   arguments = [f"--start_from={folder}", "--train_steps=0"]
   arguments.append(f"--timing={part.timing}")
   call(place, other, into, plan.seeds, arguments, part.metrics)
+
+
+def _version(run, train_steps, seeds):
+  """Returns a name for the board, which keeps what it has.
+
+  So that a longer training, or one of other seeds, is another version.
+  """
+  return f"{run.name}_{train_steps}_steps_seeds_{'_'.join(map(str, seeds))}"
 
 
 def _validate_every(train_steps):

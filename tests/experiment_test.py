@@ -167,7 +167,8 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   index = (folder / experiment_index.FILE).read_text()
   assert "| [A small one](own/RESULTS.md) | 1 of 1 | 1 of 1 | 0.002 of" in index
   assert "## Twice as many\n\n| model | seeds | Energy error |" in page
-  assert list((tmp_path / "board").glob("ogn/small_seeds_0/*/submission.json"))
+  version = f"small_{choice['train_steps']}_steps_seeds_0"
+  assert list((tmp_path / "board/ogn" / version).glob("*/submission.json"))
   # What is finished is not repeated.
   before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   capsys.readouterr()
