@@ -20,6 +20,7 @@ from nbody_bench import (
   equal_error,
   equivariance,
   evaluation,
+  held_out,
   pipelines,
   plugins,
   predictions,
@@ -40,11 +41,6 @@ from nbody_bench.recipes import Recipe
 
 # Steps, seconds and parameters of a training that has ended.
 TRAINING = "training.json"
-
-# In validation as many systems as have together about this many bodies, between
-# a least and a most.
-_VALIDATION_WINDOWS = (25_600, 8, 256)
-_VALIDATION_ROLLOUTS = (4000, 2, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,7 +366,7 @@ def _train(settings, problem, task, model, seed, directory):
     model,
     settings.recipe,
     task.cut(train_data).given,
-    _validator(model, predictor, kind, validation, context, task),
+    held_out.validator(model, predictor, kind, validation, task, context),
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
@@ -397,61 +393,6 @@ def _build(predictor, kind, data):
     start.domain,
     kind.times(data, 1),
   )
-
-
-def _validator(model, predictor, kind, split, context, task):
-  """Returns the function that `training.train` validates with.
-
-  Loss on a fixed draw of windows, and the error of a few predictions: roll-out
-  RMSE over 20 steps, or what else the task is judged by first.
-  """
-  loss_of = training.loss_function(model)
-  data = split.given
-  size = min(rollouts.batch_size(data), _count(_VALIDATION_WINDOWS, data))
-  sample = pipelines.WindowSampler(
-    data,
-    training.window_length(model),
-    size,
-    seed=0,
-    num_context_frames=context,
-  )
-  windows = [
-    sample(tf.constant(i, tf.int64))
-    for i in range(_count(_VALIDATION_WINDOWS, data) // size)
-  ]
-  predict = rollouts.compiled(predictor)
-  few = split.after(context).given
-  few = few.select(slice(0, _count(_VALIDATION_ROLLOUTS, few)))
-  how = predictions.KINDS[kind]
-  horizon = 1 if kind == "forces" else min(20, len(few.time) - 1)
-  aligned = how.aligned(few, horizon)
-  if kind == "forces":
-    name = tasks.FORCE_METRICS[0]
-  else:
-    name = task.metrics[0] if task.frames else "rollout_rmse"
-
-  def validate():
-    states = rollouts.rollout(
-      predict,
-      few.frame(0),
-      few.particles,
-      few.domain,
-      how.times(few, horizon),
-      rollouts.batch_size(few),
-    ).state
-    metric = evaluation.metric(name)
-    values = metric.values(how.whole(states, aligned), aligned, None)[:, 1:]
-    return {
-      "loss": float(np.mean([loss_of(w).numpy() for w in windows])),
-      f"{name}_{horizon}": metric.reduce(values),
-    }
-
-  return validate
-
-
-def _count(bodies_least_most, data):
-  bodies, least, most = bodies_least_most
-  return min(most, max(least, bodies // data.state.position.shape[2]))
 
 
 def _save_model(settings, model, predict, truth, task, path, seed):
