@@ -57,7 +57,7 @@ def _bonded(position, particles):
   if particles.mask is not None:
     hops *= particles.mask[:, :, None] * particles.mask[:, None]
   most = tf.reduce_max(tf.reduce_sum(tf.cast(hops > 0, tf.int32), 2))
-  width = capacity.fit("bonded_neighbours", most, n - 1)
+  width = capacity.fit("bonded_reach", most, n - 1)
   # Bonds first: 1 is nearer than 2, and 0 is no neighbour.
   order = tf.where(hops > 0, 3 - hops, 0)
   found, senders = tf.math.top_k(order, max(1, width))
