@@ -32,8 +32,8 @@ _HUGE = 2**31 - 1
 # A size beyond this many rows is a sign that all particles have met in one
 # place, and would not fit in memory.
 LARGEST = 2**26
-# How names end of sizes that get no headroom: they are no counts, or counts that
-# the bonds fix.
+# How names end of sizes that get no headroom: they are no counts, or counts
+# that the bonds fix.
 EXACT = "_reach"
 
 

@@ -6,6 +6,7 @@ called from one process (tests, notebooks) without clashing.
 
 import dataclasses
 import logging as stdlib_logging
+import math
 import os
 import sys
 import typing
@@ -164,6 +165,24 @@ def from_flags(
       value = integers(f"--{prefix}.{field.name}", value)
     others[field.name] = value
   return kind(**others)
+
+
+def floats(flag: str, texts: Sequence[str]) -> tuple[float, ...]:
+  """Returns the numbers of a comma-separated flag.
+
+  Raises:
+    ValueError: naming the flag, also of what is not positive and finite.
+  """
+  try:
+    numbers = tuple(float(x) for x in texts)
+  except ValueError:
+    numbers = (math.nan,)
+  if not all(0 < x < math.inf for x in numbers):
+    raise ValueError(
+      f"{flag}={','.join(texts)} is not a list of positive numbers such as "
+      "1e-3,3e-4"
+    )
+  return numbers
 
 
 def integers(flag: str, texts: Sequence[str]) -> tuple[int, ...]:

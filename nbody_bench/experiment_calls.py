@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from nbody_bench import experiment_records, weights
 from nbody_bench.experiments import Experiment, Run
 
+RUN = "nbody_bench.run"
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -65,7 +67,7 @@ def call(
   seeds: Iterable[int],
   arguments: Sequence[str],
   metrics: Iterable[str] = (),
-  fatal: bool = True,
+  module: str = RUN,
 ) -> None:
   """Runs `nbody_bench.run` with the seeds, unless all have finished.
 
@@ -76,20 +78,17 @@ def call(
     seeds: of it.
     arguments: flags more.
     metrics: to score; those of the experiment if there are none.
-    fatal: whether to raise when it fails.
+    module: another command that takes the same flags.
 
   Raises:
     ValueError: naming the log, if it fails.
     KeyboardInterrupt: if it was stopped.
   """
-  submission = folder / "submission" / "submission.json"
-  if submission.is_file():
-    finished = json.loads(submission.read_text())["predictions"]
-    if set(seeds) <= {p["seed"] for p in finished}:
-      return
+  if module == RUN and set(seeds) <= _finished(folder):
+    return
   folder.mkdir(parents=True, exist_ok=True)
   command = [
-    *(sys.executable, "-m", "nbody_bench.run"),
+    *(sys.executable, "-m", module),
     f"--model={run.model}",
     f"--dataset={run.dataset}",
     f"--task={run.task}",
@@ -116,8 +115,16 @@ def call(
   print(f"  {how} in {minutes:.1f} min", flush=True)
   if code == 130:
     raise KeyboardInterrupt
-  if code and fatal:
+  if code:
     raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
+
+
+def _finished(folder):
+  """Returns the seeds of which a run has predictions."""
+  path = folder / "submission" / "submission.json"
+  if not path.is_file():
+    return set()
+  return {p["seed"] for p in json.loads(path.read_text())["predictions"]}
 
 
 def submit(place: Place, folder: pathlib.Path) -> None:

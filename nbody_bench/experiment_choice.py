@@ -3,17 +3,10 @@
 import json
 from typing import Any
 
-from nbody_bench import experiment_records, experiments, harness, plugins
+from nbody_bench import experiment_records, plugins, trials
 from nbody_bench.experiment_calls import Place, call
 from nbody_bench.experiments import Run
 from nbody_bench.files import replace_json
-
-# Tells how long a step takes.
-_PROBE_STEPS = 10
-# Of the budget, for each learning rate on trial.
-_PILOT_SHARE = 0.1
-# Budgets are of minutes: where a batch is large, compiling pays.
-_COMPILE = "large"
 
 
 def choose(place: Place, run: Run) -> dict[str, Any]:
@@ -35,7 +28,7 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
       "learning_rate": rate,
       "compile": run.recipe.get("compile", recipe.compile),
     }
-  path = folder / "choice.json"
+  path = folder / trials.CHOICE
   if path.is_file():
     choice = json.loads(path.read_text())
     if choice["core_minutes"] != plan.core_minutes:
@@ -44,7 +37,7 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
         f"not {plan.core_minutes}; choose another --output_dir"
       )
     return choice
-  choice = _recorded(place, run) or _tried(place, run, rate)
+  choice = _recorded(place, run) or _tried(place, run)
   replace_json(path, choice)
   return choice
 
@@ -68,65 +61,16 @@ def _recorded(place, run):
   }
 
 
-def _tried(place, run, rate):
-  """Returns the choice after short trainings; `rate` is the recipe's."""
+def _tried(place, run):
+  """Returns the choice after short trainings."""
   plan = place.plan
-  budget = 60 * plan.core_minutes
-  speed = _train_briefly(place, run, "probe", None, _PROBE_STEPS)
-  if speed is None:
-    raise ValueError(
-      f"{run.name} does not train for {_PROBE_STEPS} steps; see the log in "
-      f"{run.folder(place.output) / 'probe'}"
-    )
-  affordable = int(_PILOT_SHARE * budget / speed["seconds_per_step"])
-  pilot_steps = min(plan.pilot_steps, max(_PROBE_STEPS, affordable))
   rates = run.learning_rates or plan.learning_rates
-  trials = rates if len(rates) > 1 else ()
-  pilots = {
-    trial: _train_briefly(place, run, f"pilot_{trial}", trial, pilot_steps)
-    for trial in trials
-  }
-  finished = {k: v for k, v in pilots.items() if v}
-  if pilots and not finished:
-    raise ValueError(
-      f"{run.name}: no learning rate of {list(pilots)} trains for "
-      f"{pilot_steps} steps; see the logs in {run.folder(place.output)}"
-    )
-  # Of longer trainings, if there are any, the fastest.
-  timed = finished.values() or [speed]
-  seconds = min(one["seconds_per_step"] for one in timed)
-  best = min(finished, key=lambda k: finished[k]["error"], default=None)
-  return {
-    "core_minutes": plan.core_minutes,
-    "learning_rate": best or next(iter(rates), rate),
-    # Two digits: the third is noise of the clock. None at all would be no
-    # training, however small the budget.
-    "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),
-    # As it was timed, however few steps there are.
-    "compile": _COMPILE,
-    "seconds_per_step": seconds,
-    "pilots": {str(k): v for k, v in pilots.items()},
-  }
-
-
-def _train_briefly(place, run, name, rate, steps):
-  """Returns what a training of a few steps reached, None if it broke down."""
-  folder = run.folder(place.output) / name
-  recipe = plugins.load_model(run.model).recipe
-  warmup = run.recipe.get("warmup_steps", recipe.warmup_steps)
-  arguments = [f"--train_steps={steps}", f"--validate_every={steps}"]
-  arguments.append(f"--recipe.warmup_steps={min(warmup, steps // 2)}")
-  arguments.append(f"--recipe.compile={_COMPILE}")
-  if rate:
-    arguments.append(f"--recipe.learning_rate={rate}")
-  arguments += ["--noevaluate", *place.start(run)]
-  path = folder / "seed_0" / harness.TRAINING
-  if not path.is_file():
-    call(place, run, folder, [0], arguments, fatal=False)
-  if not path.is_file():
-    return None
-  log = (folder / "seed_0" / "metrics.jsonl").read_text().splitlines()
-  (error,) = (
-    v for k, v in json.loads(log[-1]).items() if experiments.is_score(k)
-  )
-  return {"error": error, **json.loads(path.read_text())}
+  folder = run.folder(place.output)
+  arguments = [
+    f"--core_minutes={plan.core_minutes}",
+    f"--learning_rates={','.join(map(str, rates))}",
+    f"--pilot_steps={plan.pilot_steps}",
+    *place.start(run),
+  ]
+  call(place, run, folder, plan.seeds[:1], arguments, module=trials.__name__)
+  return json.loads((folder / trials.CHOICE).read_text())

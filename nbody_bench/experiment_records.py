@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from nbody_bench import evaluation
+from nbody_bench import evaluation, trials
 from nbody_bench.experiments import Experiment, is_score
 
 FILE = "results.json"
@@ -168,7 +168,7 @@ def _measured(run, folder, metrics) -> Row | None:
     json.loads((folder / f"seed_{seed}" / "scores.json").read_text())["metrics"]
     for seed in seeds
   ]
-  choice, floor = folder / "choice.json", folder / "floor.json"
+  choice, floor = folder / trials.CHOICE, folder / "floor.json"
   return {
     "settings": _settings(run),
     "core_minutes": json.loads(choice.read_text())["core_minutes"]

@@ -20,18 +20,16 @@ from nbody_bench import (
   equal_error,
   equivariance,
   evaluation,
-  held_out,
   pipelines,
   plugins,
   predictions,
-  preparation,
   rollouts,
   rotation_instability,
   saved_model,
+  setups,
   structure_timing,
   submissions,
   tables,
-  tasks,
   timing,
   training,
   weights,
@@ -144,14 +142,8 @@ def run(settings: Settings) -> submissions.Submission | None:
 
 def _run(settings):
   _claim(settings)
-  # The same seed gives the same bytes.
-  tf.config.experimental.enable_op_determinism()
   plugin = plugins.load_model(settings.model)
-  preparation.prepare(settings.dataset, settings.data_dir)
-  problem = pipelines.problem(settings.dataset, settings.data_dir)
-  task = tasks.TASKS[settings.task](
-    settings.dataset, settings.data_dir, settings.report_steps
-  )
+  problem, task = setups.subject(settings)
   truth = pipelines.load(
     settings.dataset, task.split, settings.data_dir, task.num_trajectories
   )
@@ -162,14 +154,9 @@ def _run(settings):
   clock = symmetry = on_structures = None
   for seed in settings.seeds:
     directory = settings.output_dir / f"seed_{seed}"
-    told = problem
-    if settings.start_from:
-      # Weights mean what they do with the scales that they were trained with.
-      start = weights.describe(settings.start_from / f"seed_{seed}")
-      told = dataclasses.replace(problem, statistics=start["statistics"])
+    told = setups.told(settings, problem, seed)
     replace_json(directory / "config.json", _describe(settings, seed, told))
-    tf.keras.utils.set_random_seed(seed)
-    model = plugin.build(settings.config, told)
+    model = setups.build(settings, told, seed)
     predictor = kind.predictor(model)
     trained.append(_train(settings, problem, task, model, seed, directory))
     if not settings.evaluate:
@@ -331,48 +318,26 @@ def _describe(settings, seed, problem):
 
 def _train(settings, problem, task, model, seed, directory):
   """Trains what has variables; returns facts for the submission."""
-  kind = "motion" if task.kind == "motion" else "forces"
-  predictor = predictions.KINDS[kind].predictor(model)
-  validation = pipelines.load(settings.dataset, "validation", settings.data_dir)
-  validation = task.cut(validation)
-  context = problem.num_context_frames
-  _build(predictor, predictions.KINDS[kind], validation.after(context).given)
-  variables = getattr(model, "trainable_variables", ())
-  facts = {
-    "num_parameters": int(sum(np.prod(v.shape) for v in variables)),
-    "steps": 0,
-    "seconds": 0.0,
-  }
-  if not variables:
-    if len(settings.seeds) > 1:
-      raise ValueError(
-        f"{settings.model} has nothing to train, so that all seeds are the "
-        "same; give one"
-      )
-    return facts
-  if settings.start_from:
-    facts["started_from"] = weights.load(
-      settings.start_from / f"seed_{seed}", model
+  setup = setups.make(settings, problem, task, model, seed)
+  facts = {"steps": 0, "seconds": 0.0, **setup.facts}
+  if not facts["num_parameters"] and len(settings.seeds) > 1:
+    raise ValueError(
+      f"{settings.model} has nothing to train, so that all seeds are the "
+      "same; give one"
     )
-  if not settings.recipe.train_steps:
+  if setup.train_data is None or setup.validate is None:
     return facts
-  train_data = pipelines.load(
-    settings.dataset,
-    "train",
-    settings.data_dir,
-    settings.recipe.num_trajectories or None,
-  )
   facts |= training.train(
     model,
     settings.recipe,
-    task.cut(train_data).given,
-    held_out.validator(model, predictor, kind, validation, task, context),
+    setup.train_data,
+    setup.validate,
     directory,
     seed=seed,
     checkpoint=settings.checkpoint,
     schedule=settings.schedule,
     label=f"{settings.model} seed {seed}",
-    num_context_frames=context,
+    num_context_frames=problem.num_context_frames,
   )
   if hasattr(model, "variables"):
     weights.save(directory / weights.FILE, model, facts["steps"])
@@ -381,18 +346,6 @@ def _train(settings, problem, task, model, seed, directory):
   before = json.loads(path.read_text()) if path.is_file() else {}
   replace_json(path, before | facts)
   return before | facts
-
-
-def _build(predictor, kind, data):
-  """Calls a model once, for its variables are made then."""
-  start = data.select(slice(0, 1))
-  rollouts.rollout(
-    predictor.predict,
-    start.frame(0),
-    start.particles,
-    start.domain,
-    kind.times(data, 1),
-  )
 
 
 def _save_model(settings, model, predict, truth, task, path, seed):

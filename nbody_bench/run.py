@@ -136,55 +136,62 @@ def _value_of(flag, argv):
   return found
 
 
-def run(values, rest):
-  """Runs the command."""
+def settings(values, rest):
+  """Returns the `harness.Settings` of the flags.
+
+  Raises:
+    ValueError: for what is no flag, and for values that do not go together.
+  """
   from nbody_bench import harness, plugins, training
 
   if rest:
     raise ValueError(f"arguments not understood: {' '.join(rest)}")
   plugin = plugins.load_model(values.model)
   recipe = plugin.recipe
-  harness.run(
-    harness.Settings(
-      model=values.model,
-      config=command_line.from_flags(values, "config", plugin.config),
-      recipe=command_line.from_flags(
-        values,
-        "recipe",
-        type(recipe),
-        **{
-          name: getattr(recipe, name)
-          if values[name].value is None
-          else values[name].value
-          for name in _SHORT
-        },
-      ),
-      dataset=values.dataset,
-      task=values.task,
-      report_steps=command_line.integers(
-        "--rollout_steps", values.rollout_steps
-      ),
-      seeds=command_line.integers("--seeds", values.seeds),
-      output_dir=pathlib.Path(values.output_dir),
-      data_dir=values.data_dir,
-      resume=values.resume,
-      start_from=values.start_from and pathlib.Path(values.start_from),
-      checkpoint=values.checkpoint,
-      timing=values.timing,
-      metrics=tuple(values.metrics),
-      eval_batch_size=values.eval_batch_size,
-      instability_samples=command_line.integers(
-        "--instability_samples", values.instability_samples
-      ),
-      save_models=values.save_models,
-      version=values.version,
-      evaluate=values.evaluate,
-      schedule=training.Schedule(
-        validate_every=values.validate_every,
-        checkpoint_every=values.checkpoint_every,
-      ),
-    )
+  return harness.Settings(
+    model=values.model,
+    config=command_line.from_flags(values, "config", plugin.config),
+    recipe=command_line.from_flags(
+      values,
+      "recipe",
+      type(recipe),
+      **{
+        name: getattr(recipe, name)
+        if values[name].value is None
+        else values[name].value
+        for name in _SHORT
+      },
+    ),
+    dataset=values.dataset,
+    task=values.task,
+    report_steps=command_line.integers("--rollout_steps", values.rollout_steps),
+    seeds=command_line.integers("--seeds", values.seeds),
+    output_dir=pathlib.Path(values.output_dir),
+    data_dir=values.data_dir,
+    resume=values.resume,
+    start_from=values.start_from and pathlib.Path(values.start_from),
+    checkpoint=values.checkpoint,
+    timing=values.timing,
+    metrics=tuple(values.metrics),
+    eval_batch_size=values.eval_batch_size,
+    instability_samples=command_line.integers(
+      "--instability_samples", values.instability_samples
+    ),
+    save_models=values.save_models,
+    version=values.version,
+    evaluate=values.evaluate,
+    schedule=training.Schedule(
+      validate_every=values.validate_every,
+      checkpoint_every=values.checkpoint_every,
+    ),
   )
+
+
+def run(values, rest):
+  """Runs the command."""
+  from nbody_bench import harness
+
+  harness.run(settings(values, rest))
 
 
 def main(argv=None):

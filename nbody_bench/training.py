@@ -115,29 +115,8 @@ def train(
     NonFiniteLossError: naming the step, the cause and the last good checkpoint.
     KeyboardInterrupt: after a signal, when everything is saved.
   """
-  tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
-  loss_of = loss_function(model)
-  sample = pipelines.WindowSampler(
-    train_data,
-    window_length(model),
-    recipe.batch_size,
-    seed,
-    num_context_frames,
-  )
-  variables = trainable_variables(model)
-  _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))
-  # A variable, so that the compiled step reads each new value.
-  optimizer = snt.optimizers.Adam(tf.Variable(0.0, trainable=False))
-  update = updates.Updates(
-    loss_of,
-    variables,
-    optimizer,
-    recipe,
-    sample,
-    jit=use_xla(recipe, model, train_data),
-  )
-  update.measure()
-  run = RunDirectory(directory, model=model, optimizer=optimizer)
+  update = updater(model, recipe, train_data, seed, num_context_frames)
+  run = RunDirectory(directory, model=model, optimizer=update.optimizer)
   run.restore()
   # A resumed run goes on with the sizes that it had: others would add up the
   # same numbers in another order.
@@ -168,7 +147,7 @@ def train(
       last = stopping or run.step == recipe.train_steps
       at = {k: last or run.step % n == 0 for k, n in vars(schedule).items()}
       if any(at.values()):
-        loss = _mean_loss(recent, run, variables, sample)
+        loss = _mean_loss(recent, run, update)
         recent.clear()
       if at["log_every"]:
         rate = recipe.learning_rate_at(run.step - 1)
@@ -196,6 +175,43 @@ def train(
   if taken:
     result["seconds_per_step"] = float(np.median(taken))
   return result
+
+
+def updater(
+  model: Any,
+  recipe: Recipe,
+  train_data: Trajectory,
+  seed: int,
+  num_context_frames: int = 1,
+) -> updates.Updates:
+  """Returns what does the steps of a training; arguments as of `train`.
+
+  The global generator of random numbers begins anew.
+
+  Raises:
+    ValueError: as `train`.
+  """
+  tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
+  sample = pipelines.WindowSampler(
+    train_data,
+    window_length(model),
+    recipe.batch_size,
+    seed,
+    num_context_frames,
+  )
+  loss_of, variables = loss_function(model), trainable_variables(model)
+  _check_gradients(loss_of, variables, sample(tf.constant(0, tf.int64)))
+  update = updates.Updates(
+    loss_of,
+    variables,
+    # A variable, so that the compiled step reads each new value.
+    snt.optimizers.Adam(tf.Variable(0.0, trainable=False)),
+    recipe,
+    sample,
+    jit=use_xla(recipe, model, train_data),
+  )
+  update.measure()
+  return update
 
 
 def use_xla(recipe: Recipe, model: Any, data: Trajectory) -> bool:
@@ -238,20 +254,20 @@ def _check_gradients(loss_of, variables, window):
     )
 
 
-def _mean_loss(recent, run, variables, sample):
+def _mean_loss(recent, run, update):
   """Returns the mean of the recent losses, if they and the weights are sound.
 
   Looked at before every checkpoint, so that none holds NaN.
   """
   losses, norms = np.array(recent, dtype=np.float64).T
   broken = np.flatnonzero(~np.isfinite(losses))
-  weights_sound = all(np.isfinite(v.numpy()).all() for v in variables)
+  weights_sound = all(np.isfinite(v.numpy()).all() for v in update.variables)
   if not len(broken) and weights_sound:
     return float(np.mean(losses))
   first = run.step - len(losses) + 1
   index = int(broken[0]) if len(broken) else len(losses) - 1
   step = first + index
-  window = sample(tf.constant(step - 1, tf.int64))
+  window = update.sample(tf.constant(step - 1, tf.int64))
   if not all(np.isfinite(x.numpy()).all() for x in window.state):
     cause = "the training data of that batch are not finite"
   elif index and not np.isfinite(norms[index - 1]):

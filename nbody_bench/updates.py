@@ -30,6 +30,11 @@ class Updates:
 
   Attributes:
     sizes: that the program is compiled for; see `capacity`.
+    recipe: whose learning rates are taken. They are told to the program, so
+      that it serves those of another recipe too.
+    variables: that are trained.
+    optimizer: that trains them.
+    sample: draws the batches.
   """
 
   def __init__(
@@ -44,9 +49,10 @@ class Updates:
   ):
     self.sizes: dict[str, int] = {}
     self._loss_of = loss_of
-    self._variables = variables
-    self._optimizer = optimizer
-    self._recipe = recipe
+    self.variables = variables
+    self.optimizer = optimizer
+    self.recipe = recipe
+    self.sample = sample
     self._sample = tf.function(
       functools.partial(_stacked, sample), autograph=False
     )
@@ -74,7 +80,7 @@ class Updates:
       CapacityError: where a batch needs more than memory could hold.
     """
     windows = self.windows(step)
-    rates = [self._recipe.learning_rate_at(step + i) for i in range(count)]
+    rates = [self.recipe.learning_rate_at(step + i) for i in range(count)]
     rates += [0.0] * (STEPS_A_CALL - count)
     first, values = 0, np.zeros((STEPS_A_CALL, 2))
     while first < count:
@@ -136,18 +142,18 @@ class Updates:
   def _gradients(self, window):
     with tf.GradientTape() as tape, training_mode.training():
       loss = self._loss_of(window)
-    gradients = tape.gradient(loss, self._variables)
+    gradients = tape.gradient(loss, self.variables)
     norm = tf.linalg.global_norm(gradients)
-    if self._recipe.clip_norm:
+    if self.recipe.clip_norm:
       gradients, _ = tf.clip_by_global_norm(
-        gradients, self._recipe.clip_norm, use_norm=norm
+        gradients, self.recipe.clip_norm, use_norm=norm
       )
     return tf.cast(loss, tf.float32), tf.cast(norm, tf.float32), gradients
 
   def _apply(self, gradients, rate, fits):
     def apply():
-      self._optimizer.learning_rate.assign(rate)
-      self._optimizer.apply(gradients, self._variables)
+      self.optimizer.learning_rate.assign(rate)
+      self.optimizer.apply(gradients, self.variables)
       return tf.constant(0)
 
     if fits is None:

@@ -5,7 +5,12 @@ import json
 
 import pytest
 
-from nbody_bench import experiment_choice, experiment_records, experiments
+from nbody_bench import (
+  experiment_choice,
+  experiment_records,
+  experiments,
+  trials,
+)
 from nbody_bench.experiment_calls import Place
 
 FIRST = experiments.Run("first", "First", "vign", "nbody_spring/five", (2,))
@@ -62,33 +67,44 @@ def record(place, run, rate):
 
 
 @pytest.mark.parametrize(
-  ("own", "rate", "pilots"),
+  ("own", "rate", "taken"),
   [
-    ((), 1e-3, []),
-    ((), 1e-4, [1e-2, 1e-3]),
-    ((1e-4, 1e-5), 1e-4, []),
-    ((1e-4, 1e-5), 1e-3, [1e-4, 1e-5]),
-    ((1e-5,), 1e-4, []),
+    ((), 1e-3, True),
+    ((), 1e-4, False),
+    ((1e-4, 1e-5), 1e-4, True),
+    ((1e-4, 1e-5), 1e-3, False),
+    ((1e-5,), 1e-4, False),
   ],
 )
 def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
-  place, monkeypatch, own, rate, pilots
+  place, monkeypatch, own, rate, taken
 ):
-  tried = []
+  asked = []
 
-  def train(place, run, name, rate, steps):
-    del place, run, name, steps
-    tried.append(rate)
-    return {"error": rate or 1.0, "seconds_per_step": 0.25}
+  def try_out(place, run, folder, seeds, arguments, module):
+    del place, run
+    asked.extend([module, *seeds, *arguments])
+    folder.mkdir(parents=True)
+    found = {"core_minutes": 2.0, "learning_rate": 3e-5, "train_steps": 480}
+    (folder / trials.CHOICE).write_text(json.dumps(found))
 
-  monkeypatch.setattr(experiment_choice, "_train_briefly", train)
+  monkeypatch.setattr(experiment_choice, "call", try_out)
   record(place, SECOND, rate)
   run = dataclasses.replace(SECOND, learning_rates=own)
   choice = experiment_choice.choose(place, run)
-  rates = own or PLAN.learning_rates
-  if rate in rates:
+  # Made once.
+  assert experiment_choice.choose(place, run) == choice
+  if taken:
     assert (choice["learning_rate"], choice["train_steps"]) == (rate, 70)
-    assert not tried
+    assert not asked
   else:
-    assert (choice["learning_rate"], choice["train_steps"]) == (min(rates), 480)
-    assert tried == [None, *pilots]
+    assert (choice["learning_rate"], choice["train_steps"]) == (3e-5, 480)
+    rates = ",".join(map(str, own or PLAN.learning_rates))
+    assert asked == [
+      "nbody_bench.trials",
+      0,
+      "--core_minutes=2.0",
+      f"--learning_rates={rates}",
+      f"--pilot_steps={PLAN.pilot_steps}",
+      f"--start_from={place.output / 'first'}",
+    ]

@@ -1,0 +1,214 @@
+r"""Finds a learning rate, and how many steps fit into some minutes.
+
+  python -m nbody_bench.trials --model=egno --dataset=nbody_charged/published \
+    --task=uniform --core_minutes=20 --learning_rates=1e-3,4e-3 --output_dir=DIR
+
+Trains for a few steps at each rate, from the same weights and with the same
+batches, in one program, and writes `choice.json`, with the rate of the lowest
+error on the validation split and the steps that fit. Flags are those of
+`nbody_bench.run`, which then trains.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from nbody_bench import command_line, run
+from nbody_bench.files import exclusive, replace_json
+
+# What a trial leaves.
+CHOICE = "choice.json"
+# Tells how long a step takes.
+_PROBE_STEPS = 10
+# Of the minutes, for each learning rate.
+_SHARE = 0.1
+# Budgets are of minutes: where a batch is large, compiling pays.
+_COMPILE = "large"
+
+
+def define(values, argv):
+  """Defines the flags; those of `nbody_bench.run` too."""
+  run.define(values, argv)
+  options = {"flag_values": values}
+  flags.DEFINE_float(
+    "core_minutes",
+    None,
+    "of the training that is to be",
+    lower_bound=0,
+    required=True,
+    **options,
+  )
+  flags.DEFINE_list(
+    "learning_rates", [], "to try; default: the recipe's alone", **options
+  )
+  flags.DEFINE_integer(
+    "pilot_steps",
+    300,
+    "at most, of the trial of a rate; all trials together take no more than a "
+    "tenth of the minutes for each rate",
+    lower_bound=1,
+    **options,
+  )
+
+
+def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
+  """Returns the choice, a dictionary of plain values.
+
+  Args:
+    settings: a `harness.Settings`; its first seed is tried.
+    minutes: of the training that is to be.
+    rates: to try; with fewer than two there is nothing to be tried, and only
+      the time of a step is measured.
+    pilot_steps: at most, of a trial.
+
+  Raises:
+    ValueError: if there is nothing to train, or no rate trains.
+  """
+  from nbody_bench import setups, training
+
+  seed = settings.seeds[0]
+  problem, task = setups.subject(settings)
+  told = setups.told(settings, problem, seed)
+  model = setups.build(settings, told, seed)
+  setup = setups.make(settings, problem, task, model, seed)
+  if setup.train_data is None:
+    raise ValueError(f"{settings.model} has nothing to train")
+  recipe = dataclasses.replace(settings.recipe, compile=_COMPILE)
+  update = training.updater(
+    model, recipe, setup.train_data, seed, problem.num_context_frames
+  )
+  pilots = _Pilots(settings.model, update, model, setup.validate, seed)
+  first = min(rates, default=recipe.learning_rate)
+  speed = pilots.tried(first, _PROBE_STEPS)
+  if not speed:
+    raise ValueError(
+      f"{settings.model} does not train for {_PROBE_STEPS} steps at a learning "
+      f"rate of {first:g}; give smaller ones, or set --recipe.clip_norm"
+    )
+  budget = 60 * minutes
+  affordable = int(_SHARE * budget / speed["seconds_per_step"])
+  steps = min(pilot_steps, max(_PROBE_STEPS, affordable))
+  tried = rates if len(rates) > 1 else []
+  results = {rate: pilots.tried(rate, steps) for rate in tried}
+  finished = {k: v for k, v in results.items() if v}
+  if tried and not finished:
+    raise ValueError(
+      f"{settings.model}: no learning rate of {tried} trains for {steps} "
+      "steps; give smaller ones, or set --recipe.clip_norm"
+    )
+  # Of longer trainings, if there are any, the fastest.
+  timed = list(finished.values()) or [speed]
+  seconds = min(one["seconds_per_step"] for one in timed)
+  best = min(finished, key=lambda k: finished[k]["error"], default=first)
+  return {
+    "core_minutes": minutes,
+    "learning_rate": best,
+    # Two digits: the third is noise of the clock. None at all would be no
+    # training, however small the budget.
+    "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),
+    # As it was timed, however few steps there are.
+    "compile": _COMPILE,
+    "seconds_per_step": seconds,
+    "pilots": {str(k): v for k, v in results.items()},
+  }
+
+
+class _Pilots:
+  """Short trainings of one model, each from its first weights."""
+
+  def __init__(self, label, update, model, validate, seed):
+    self._label, self._update, self._validate = label, update, validate
+    self._seed, self._recipe = seed, update.recipe
+    self._sizes = dict(update.sizes)
+    known = {id(v): v for v in getattr(model, "variables", update.variables)}
+    known |= {
+      id(v): v for v in (*update.variables, *update.optimizer.variables)
+    }
+    self._start = [(v, v.numpy()) for v in known.values()]
+
+  def tried(self, rate, steps):
+    """Returns what `train` does, None if the training breaks down."""
+    from nbody_bench import capacity, training
+
+    try:
+      return self.train(rate, steps)
+    except (training.NonFiniteLossError, capacity.CapacityError) as error:
+      print(f"{self._label}: learning rate {rate:g}: {error}", file=sys.stderr)
+      return None
+
+  def train(self, rate, steps):
+    """Returns the error after some steps, and the median time of one.
+
+    Raises:
+      NonFiniteLossError: if loss or error is no number.
+    """
+    import tensorflow as tf
+
+    from nbody_bench import training, updates
+    from nbody_bench.run_directory import Progress
+
+    for variable, value in self._start:
+      variable.assign(value)
+    tf.random.get_global_generator().reset_from_seed(self._seed)
+    update = self._update
+    # Sums over rooms of other sizes differ in their last digit.
+    update.sizes = dict(self._sizes)
+    update.recipe = dataclasses.replace(
+      self._recipe,
+      learning_rate=rate,
+      train_steps=steps,
+      warmup_steps=min(self._recipe.warmup_steps, steps // 2),
+    )
+    step, taken = 0, []
+    with Progress(f"{self._label} at {rate:g}", 0, steps) as progress:
+      while step < steps:
+        seconds = taken[-1] if taken else math.inf
+        count = max(1, min(updates.STEPS_A_CALL, int(1 / seconds)))
+        count = min(count, steps - step)
+        began = time.perf_counter()
+        done = np.array(update(step, count))
+        taken.append((time.perf_counter() - began) / count)
+        step += count
+        if not np.isfinite(done).all():
+          raise training.NonFiniteLossError(f"breaks down at step {step}")
+        progress.show(step, float(done[-1, 0]))
+    values = self._validate()
+    error = next(v for k, v in values.items() if k != "loss")
+    if not np.isfinite(list(values.values())).all():
+      raise training.NonFiniteLossError(f"is lost after {step} steps: {values}")
+    return {
+      "steps": steps,
+      "error": error,
+      "seconds_per_step": float(np.median(taken)),
+    }
+
+
+def trials(values, rest):
+  """Runs the command."""
+  settings = run.settings(values, rest)
+  rates = command_line.floats("--learning_rates", values.learning_rates)
+  with exclusive(settings.output_dir):
+    choice = find(
+      settings, values.core_minutes, list(rates), values.pilot_steps
+    )
+    replace_json(settings.output_dir / CHOICE, choice)
+  print(json.dumps(choice, indent=1))
+  print(
+    f"train with --recipe.learning_rate={choice['learning_rate']:g} "
+    f"--train_steps={choice['train_steps']}"
+  )
+
+
+def main(argv=None):
+  """Entry point; returns the exit code."""
+  return command_line.run(trials, define, argv, __doc__)
+
+
+if __name__ == "__main__":
+  sys.exit(main())
