@@ -97,7 +97,9 @@ def make(
   context = problem.num_context_frames
   _call(predictor, how, validation.after(context).given)
   variables = getattr(model, "trainable_variables", ())
-  facts = {"num_parameters": int(sum(np.prod(v.shape) for v in variables))}
+  facts: dict[str, Any] = {
+    "num_parameters": int(sum(np.prod(v.shape) for v in variables))
+  }
   if variables and settings.start_from:
     facts["started_from"] = weights.load(
       settings.start_from / f"seed_{seed}", model
