@@ -38,7 +38,7 @@ from nbody_bench.files import exclusive, replace_json
 from nbody_bench.recipes import Recipe
 
 # Steps, seconds and parameters of a training that has ended.
-TRAINING = "training.json"
+_TRAINING = "training.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,7 +341,7 @@ def _train(settings, problem, task, model, seed, directory):
   )
   if hasattr(model, "variables"):
     weights.save(directory / weights.FILE, model, facts["steps"])
-  path = directory / TRAINING
+  path = directory / _TRAINING
   # Resumed after its end, a training does no step that could be timed.
   before = json.loads(path.read_text()) if path.is_file() else {}
   replace_json(path, before | facts)

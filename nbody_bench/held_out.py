@@ -34,7 +34,7 @@ def validator(
   model: Any,
   predictor: Simulator,
   kind: str,
-  split: Any,
+  split: pipelines.Split,
   task: Task,
   num_context_frames: int = 1,
 ) -> Callable[[], dict[str, float]]:

@@ -138,10 +138,9 @@ def train(
       recent += update(run.step, count)
       run.step += count
       run.sizes = update.sizes
-      # Long steps one by one, so that a signal is heard soon.
       seconds = (time.perf_counter() - began) / count
       taken.append(seconds)
-      steps_a_call = max(1, min(updates.STEPS_A_CALL, int(1 / seconds)))
+      steps_a_call = updates.steps_a_call(seconds)
       # Looked at once: what comes later in this round is for the next one.
       stopping = signals.stop_requested()
       last = stopping or run.step == recipe.train_steps

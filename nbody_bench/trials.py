@@ -11,7 +11,6 @@ error on the validation split and the steps that fit. Flags are those of
 
 import dataclasses
 import json
-import math
 import sys
 import time
 from typing import Any
@@ -40,7 +39,6 @@ def define(values, argv):
     "core_minutes",
     None,
     "of the training that is to be",
-    lower_bound=0,
     required=True,
     **options,
   )
@@ -168,8 +166,7 @@ class _Pilots:
     step, taken = 0, []
     with Progress(f"{self._label} at {rate:g}", 0, steps) as progress:
       while step < steps:
-        seconds = taken[-1] if taken else math.inf
-        count = max(1, min(updates.STEPS_A_CALL, int(1 / seconds)))
+        count = updates.steps_a_call(taken[-1]) if taken else 1
         count = min(count, steps - step)
         began = time.perf_counter()
         done = np.array(update(step, count))
@@ -193,6 +190,7 @@ def trials(values, rest):
   """Runs the command."""
   settings = run.settings(values, rest)
   rates = command_line.floats("--learning_rates", values.learning_rates)
+  command_line.floats("--core_minutes", [str(values.core_minutes)])
   with exclusive(settings.output_dir):
     choice = find(
       settings, values.core_minutes, list(rates), values.pilot_steps

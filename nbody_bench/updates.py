@@ -22,6 +22,14 @@ _HEADROOM = 1 / 16
 _MEASURED = 4
 
 
+def steps_a_call(seconds: float) -> int:
+  """Returns how many steps of so many seconds are done in one call.
+
+  Long ones one by one, so that a signal is heard soon.
+  """
+  return max(1, min(STEPS_A_CALL, int(1 / seconds)))
+
+
 class Updates:
   """Does optimiser steps, growing where a batch needs more room.
 
