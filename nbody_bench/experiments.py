@@ -77,8 +77,9 @@ class Run:
     train_steps: in place of what fits in the core-minutes.
     start_from: an earlier run whose weights it begins with; empty for new ones.
     learning_rates: in place of the experiment's.
-    same_as: `experiment/run` whose training this row shows again, for it is the
-      same; empty for one of its own.
+    same_as: `experiment/run` whose training this row shows again; the file
+      gives `name`, `label` and `published` beside it, all else is taken from
+      there. Empty for a training of its own.
     as_published: `train_steps`, `config` and `recipe` of the published setting;
       empty where there is none.
   """
@@ -257,12 +258,11 @@ def read(folder: pathlib.Path, name: str) -> Experiment:
     raise ValueError(plugins.unknown("experiments", name, names(folder)))
   try:
     content = _content(folder, name)
-    common = {
-      k: content.pop(k)
-      for k in ("dataset", "task", "rollout_steps", "checkpoint")
-      if k in content
-    }
-    content["runs"] = [common | row for row in content.get("runs", [])]
+    content["runs"] = [
+      _taken(folder, row) if "same_as" in row else row for row in _rows(content)
+    ]
+    for key in _COMMON:
+      content.pop(key, None)
     for key, kind in _PARTS.items():
       content[key] = [
         _made(kind, f"{key.removesuffix('s')} {i + 1}", row)
@@ -290,6 +290,38 @@ def _content(folder, name):
   return other | content
 
 
+def _rows(content):
+  """Returns the runs of a file, each with what it says of all of them."""
+  common = {k: content[k] for k in _COMMON if k in content}
+  return [
+    row if "same_as" in row else common | row for row in content.get("runs", [])
+  ]
+
+
+def _taken(folder, row):
+  """Returns a run with all that it has from the one it is the same as."""
+  extra = sorted(set(row) - {"name", "label", "published", "same_as"})
+  if extra:
+    raise ValueError(
+      f"run {row.get('name')!r} is the same as {row['same_as']!r} and has "
+      f"{', '.join(extra)}; take that out, it is that of the other"
+    )
+  experiment, _, name = str(row["same_as"]).partition("/")
+  if experiment not in names(folder):
+    raise ValueError(plugins.unknown("experiments", experiment, names(folder)))
+  own = {
+    other.get("name", ""): other
+    for other in _rows(_content(folder, experiment))
+    if "same_as" not in other
+  }
+  if name not in own:
+    what = f"the runs that {experiment} trains"
+    raise ValueError(plugins.unknown(what, name, list(own)))
+  return own[name] | row
+
+
+# Said of each run, or once for all.
+_COMMON = ("dataset", "task", "rollout_steps", "checkpoint")
 _PARTS = {"runs": Run, "evaluations": Evaluation, "figures": Figure}
 
 
@@ -330,10 +362,6 @@ def _check(experiment):
       raise ValueError(
         f"run {run.name!r} starts from {run.start_from!r}; it must be one of "
         f"the runs before it: {', '.join(found[:i])}"
-      )
-    if run.same_as and not re.fullmatch(r"\w+/\w+", run.same_as):
-      raise ValueError(
-        f"same_as is {run.same_as!r}; it must be another experiment/run"
       )
     plugins.load_model(run.model)
     plugins.check_dataset(run.dataset)

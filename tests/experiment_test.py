@@ -1,5 +1,6 @@
 """Experiments: the files that are there, errors, and a small one in full."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -42,6 +43,18 @@ kind = "rollouts"
 
 [[figures]]
 kind = "energy"
+"""
+
+AGAIN = """
+title = "Again"
+metrics = ["rollout_rmse"]
+core_minutes = 0.002
+seeds = [0]
+
+[[runs]]
+name = "small"
+label = "Small"
+same_as = "own/small"
 """
 
 
@@ -126,6 +139,26 @@ def test_like_another_but_for_what_it_says(tmp_path):
     file.write_text(f'like = "{like}"')
     with pytest.raises(ValueError, match=message):
       experiments.read(folder, "other")
+
+
+def test_a_row_of_another_experiment_has_all_from_there(tmp_path):
+  folder = put(tmp_path, TEXT)
+  (folder / "again").mkdir()
+  file = folder / "again" / "experiment.toml"
+  file.write_text(AGAIN)
+  own = experiments.read(folder, "own").runs[0]
+  again = experiments.read(folder, "again").runs[0]
+  assert again == dataclasses.replace(own, same_as="own/small")
+  for old, new, message in (
+    ("own/small", "owm/small", "mean 'own'"),
+    ("own/small", "own/smal", "the runs that own trains. .*mean 'small'"),
+    ("own/small", "own", "'' is not in the runs that own trains"),
+    ("own/small", "again/small", "the runs that again trains"),
+    ('same_as = "', 'task = "last"\nsame_as = "', "has task; take that out"),
+  ):
+    file.write_text(AGAIN.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+      experiments.read(folder, "again")
 
 
 def test_unknown_names(tmp_path, capsys):
@@ -213,7 +246,8 @@ start_from = "small"
   # A row of another experiment is not trained again, but goes to other tasks.
   (folder / "again").mkdir()
   (folder / "again" / "experiment.toml").write_text(
-    TEXT.replace('name = "small"', 'name = "small"\nsame_as = "own/small"')
+    AGAIN
+    + TEXT[TEXT.index("[[evaluations]]") :]
     .replace('name = "more"', 'name = "fewer"')
     .replace("rollout_steps = [5]", "rollout_steps = [4]")
   )
