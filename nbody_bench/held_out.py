@@ -36,7 +36,9 @@ def validator(
   kind: str,
   split: pipelines.Split,
   task: Task,
+  *,
   num_context_frames: int = 1,
+  batch_size: int = 0,
 ) -> Callable[[], dict[str, float]]:
   """Returns the function that `training.train` validates with.
 
@@ -47,6 +49,7 @@ def validator(
     split: of the data set, cut to the task.
     task: what the model is trained for.
     num_context_frames: how many frames the model is told.
+    batch_size: systems in a call; 0: by their number of bodies.
 
   Returns:
     A function of nothing, which gives the `loss` of windows, always the same,
@@ -54,7 +57,8 @@ def validator(
     RMSE, or what else the task is judged by first.
   """
   how = predictions.KINDS[kind]
-  windows = _windows(model, split.given, num_context_frames)
+  batch_size = batch_size or rollouts.batch_size(split.given)
+  windows = _windows(model, split.given, num_context_frames, batch_size)
   loss_of = training.loss_function(model)
   predict = rollouts.compiled(predictor)
   few = split.after(num_context_frames).given
@@ -75,7 +79,7 @@ def validator(
       few.particles,
       few.domain,
       how.times(few, horizon),
-      rollouts.batch_size(few),
+      batch_size,
     ).state
     metric = evaluation.metric(name)
     values = metric.values(how.whole(states, aligned), aligned, None)[:, 1:]
@@ -87,14 +91,14 @@ def validator(
   return validate
 
 
-def _windows(model, data, num_context_frames):
+def _windows(model, data, num_context_frames, batch_size):
   """Returns batches of windows that the loss is taken of."""
   length = training.window_length(model)
   num_systems, num_frames = data.state.position.shape[:2]
   there = num_systems * (num_frames - length - num_context_frames + 2)
   # The loss may be of many steps.
   count = min(there, _count(_WINDOWS, data, length - 1))
-  size = min(rollouts.batch_size(data), count)
+  size = min(batch_size, count)
   sample = pipelines.WindowSampler(
     data, length, size, seed=0, num_context_frames=num_context_frames
   )

@@ -115,7 +115,15 @@ def make(
   return Setup(
     facts,
     task.cut(data).given,
-    held_out.validator(model, predictor, kind, validation, task, context),
+    held_out.validator(
+      model,
+      predictor,
+      kind,
+      validation,
+      task,
+      num_context_frames=context,
+      batch_size=settings.eval_batch_size,
+    ),
   )
 
 
