@@ -25,8 +25,9 @@ from nbody_bench.files import exclusive, replace_json
 CHOICE = "choice.json"
 # Tells how long a step takes.
 _PROBE_STEPS = 10
-# Of the minutes, for each learning rate.
-_SHARE = 0.1
+# Of the minutes: for the trial of a learning rate, and where there is no choice
+# for timing more steps, for few are called one by one.
+_SHARE, _TIMED_SHARE = 0.1, 0.02
 # Budgets are of minutes: where a batch is large, compiling pays.
 _COMPILE = "large"
 
@@ -83,16 +84,16 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
   )
   pilots = _Pilots(settings.model, update, model, setup.validate, seed)
   first = min(rates, default=recipe.learning_rate)
-  speed = pilots.tried(first, _PROBE_STEPS)
-  if not speed:
+  seconds = pilots.timed(first, _PROBE_STEPS)
+  if seconds is None:
     raise ValueError(
       f"{settings.model} does not train for {_PROBE_STEPS} steps at a learning "
       f"rate of {first:g}; give smaller ones, or set --recipe.clip_norm"
     )
   budget = 60 * minutes
-  affordable = int(_SHARE * budget / speed["seconds_per_step"])
-  steps = min(pilot_steps, max(_PROBE_STEPS, affordable))
   tried = rates if len(rates) > 1 else []
+  affordable = int((_SHARE if tried else _TIMED_SHARE) * budget / seconds)
+  steps = min(pilot_steps, max(_PROBE_STEPS, affordable))
   results = {rate: pilots.tried(rate, steps) for rate in tried}
   finished = {k: v for k, v in results.items() if v}
   if tried and not finished:
@@ -100,9 +101,10 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
       f"{settings.model}: no learning rate of {tried} trains for {steps} "
       "steps; give smaller ones, or set --recipe.clip_norm"
     )
-  # Of longer trainings, if there are any, the fastest.
-  timed = list(finished.values()) or [speed]
-  seconds = min(one["seconds_per_step"] for one in timed)
+  if finished:
+    seconds = min(one["seconds_per_step"] for one in finished.values())
+  elif steps > _PROBE_STEPS:
+    seconds = pilots.timed(first, steps) or seconds
   best = min(finished, key=lambda k: finished[k]["error"], default=first)
   return {
     "core_minutes": minutes,
@@ -130,21 +132,37 @@ class _Pilots:
     }
     self._start = [(v, v.numpy()) for v in known.values()]
 
+  def timed(self, rate, steps):
+    """Returns the time of a step, None if the training breaks down."""
+    return self._unless_broken(rate, lambda: self._train(rate, steps))
+
   def tried(self, rate, steps):
-    """Returns what `train` does, None if the training breaks down."""
+    """Returns time and error of a training, None if it breaks down."""
+
+    def trial():
+      seconds = self._train(rate, steps)
+      return {
+        "steps": steps,
+        "error": self._error(steps),
+        "seconds_per_step": seconds,
+      }
+
+    return self._unless_broken(rate, trial)
+
+  def _unless_broken(self, rate, function):
     from nbody_bench import capacity, training
 
     try:
-      return self.train(rate, steps)
+      return function()
     except (training.NonFiniteLossError, capacity.CapacityError) as error:
       print(f"{self._label}: learning rate {rate:g}: {error}", file=sys.stderr)
       return None
 
-  def train(self, rate, steps):
-    """Returns the error after some steps, and the median time of one.
+  def _train(self, rate, steps):
+    """Trains anew, and returns the median time of a step.
 
     Raises:
-      NonFiniteLossError: if loss or error is no number.
+      NonFiniteLossError: if a loss is no number.
     """
     import tensorflow as tf
 
@@ -175,15 +193,22 @@ class _Pilots:
         if not np.isfinite(done).all():
           raise training.NonFiniteLossError(f"breaks down at step {step}")
         progress.show(step, float(done[-1, 0]))
+    return float(np.median(taken))
+
+  def _error(self, steps):
+    """Returns the error on the validation split.
+
+    Raises:
+      NonFiniteLossError: if it or the loss is no number.
+    """
+    from nbody_bench import training
+
     values = self._validate()
-    error = next(v for k, v in values.items() if k != "loss")
     if not np.isfinite(list(values.values())).all():
-      raise training.NonFiniteLossError(f"is lost after {step} steps: {values}")
-    return {
-      "steps": steps,
-      "error": error,
-      "seconds_per_step": float(np.median(taken)),
-    }
+      raise training.NonFiniteLossError(
+        f"is lost after {steps} steps: {values}"
+      )
+    return next(v for k, v in values.items() if k != "loss")
 
 
 def trials(values, rest):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nbody_bench import run, trials
+from nbody_bench import held_out, run, trials
 
 _MODEL = (
   "--model=ogn",
@@ -59,14 +59,17 @@ def test_every_rate_begins_anew(tmp_path, data_dir, capsys):
   assert last["rollout_rmse_20"] == errors[3e-2]
 
 
-def test_one_rate_is_only_timed(tmp_path, data_dir):
-  arguments = ["--core_minutes=0.01", "--learning_rates=1e-3"]
+def test_one_rate_is_only_timed(tmp_path, data_dir, monkeypatch, capsys):
+  """By many steps, for few are called one by one."""
+  monkeypatch.setattr(held_out, "validator", lambda *_, **__: None)
+  arguments = ["--core_minutes=1", "--learning_rates=1e-3", "--pilot_steps=40"]
   assert _call(trials.main, tmp_path, data_dir, *arguments) == 0
+  assert "step 40/40" in capsys.readouterr().err
   choice = _choice(tmp_path)
   assert choice["learning_rate"] == 1e-3
   assert choice["pilots"] == {}
   assert choice["train_steps"] == pytest.approx(
-    0.6 / choice["seconds_per_step"], rel=0.06
+    60 / choice["seconds_per_step"], rel=0.06
   )
 
 
