@@ -70,14 +70,18 @@ def test_settings_of_every_experiment_are_understood(name):
   for run in plan.runs:
     module = plugins.load_model(run.model)
     others = [
-      part.config
+      (part.config, part.dataset)
       for part in plan.evaluations
       if run.name in (part.runs or [run.name])
     ]
-    for more in ({}, *others):
-      config = (run.config | more).items()
-      module.config(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in config}
+    for more, dataset in (({}, ""), *others):
+      values = (run.config | more).items()
+      config = module.config(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values}
+      )
+      # By default the tree is as deep as N asks, and so are its networks.
+      assert not dataset or getattr(config, "num_levels", 1), (
+        f"{run.name}: num_levels must be said where it goes to {dataset}"
       )
     pilot = {"train_steps": plan.pilot_steps}
     type(module.recipe)(**{**vars(module.recipe), **run.recipe, **pilot})
@@ -268,7 +272,7 @@ def test_the_published_setting_is_an_experiment_of_its_own():
   assert (hogn.train_steps, hogn.recipe) == (500_000, {"batch_size": 50})
   # What the reduced budget needs is not carried over.
   other = by_name["hierarchical_delta_gn_n100"]
-  assert other.config == {}
+  assert other.config == {"num_levels": 3}
   assert other.same_as == "gravity_scaling_published/hierarchical_n100"
   with pytest.raises(ValueError, match="mass_spring: no run has as_published"):
     experiments.published(experiments.read(ROOT, "mass_spring"))
