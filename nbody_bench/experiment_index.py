@@ -38,10 +38,12 @@ def text(folder: pathlib.Path) -> str:
     # Nothing new is looked for: there are no runs beside the record.
     own = folder / plan.name
     found = experiment_records.gather(plan, own, own)["runs"]
-    page = experiment_report.FILE if found else experiments.FILE
+    # Rows of another experiment may be there before this one has a page.
+    has_page = (own / experiment_report.FILE).is_file()
+    page = experiment_report.FILE if has_page else experiments.FILE
     link = f"[{plan.title}]({plan.name}/{page})"
     rows += f"| {link} | {_progress(plan, found)} |\n"
-    if found:
+    if has_page:
       paper = f" ([Paper]({plan.paper}).)" if plan.paper else ""
       sections += f"\n## {plan.title}\n\n{plan.claim}{paper}\n\n"
       sections += f"{plan.findings or '**Seen.** No more than the table.'}\n"

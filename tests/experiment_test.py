@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_the_page_over_all_experiments_is_up_to_date():
   assert page == experiment_index.text(ROOT), (
     "made by python -m nbody_bench.experiment NAME --report_only"
   )
+
+
+def test_links_of_the_page_lead_somewhere():
+  links = re.findall(r"\]\((\w[^:)]*)\)", experiment_index.text(ROOT))
+  assert len(links) == len(experiments.names(ROOT))
+  for link in links:
+    assert (ROOT / link).is_file(), link
 
 
 def test_there_are_experiments():
