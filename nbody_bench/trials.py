@@ -11,6 +11,7 @@ error on the validation split and the steps that fit. Flags are those of
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from typing import Any
@@ -215,7 +216,8 @@ def trials(values, rest):
   """Runs the command."""
   settings = run.settings(values, rest)
   rates = command_line.floats("--learning_rates", values.learning_rates)
-  command_line.floats("--core_minutes", [str(values.core_minutes)])
+  if not 0 < values.core_minutes < math.inf:
+    raise ValueError(f"--core_minutes={values.core_minutes:g} must be positive")
   with exclusive(settings.output_dir):
     choice = find(
       settings, values.core_minutes, list(rates), values.pilot_steps

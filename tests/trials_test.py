@@ -81,7 +81,7 @@ def test_one_rate_is_only_timed(tmp_path, data_dir, monkeypatch, capsys):
       "--learning_rates=1e-3,x",
     ),
     (["--core_minutes=1", "--learning_rates=-1"], "positive"),
-    (["--core_minutes=0"], "--core_minutes=0.0 is not"),
+    (["--core_minutes=0"], "--core_minutes=0 must be positive"),
     ([], "core_minutes"),
     (["--core_minutes=1", "--learning_rates=1e30,1e35"], "give smaller ones"),
     (["--core_minutes=1", "--model=ballistic"], "nothing to train"),
