@@ -1,0 +1,73 @@
+"""The true law to rounding: how far the labels are from it.
+
+Adaptive Runge-Kutta steps in float64, the method that labels of few bodies are
+made with. From the state that a task gives its error is the error of the labels
+alone: what is ahead of it has learned how they are wrong. It leaves TensorFlow,
+so that its cost says little.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from nbody_bench import solvers
+from nbody_bench.baselines import leapfrog
+from nbody_bench.cards import ModelCard
+from nbody_bench.problems import Problem
+from nbody_bench.states import State, Trajectory, map_arrays
+
+CARD = ModelCard(
+  name="True law",
+  division="classical",
+  physics_given=("masses", "charges", "force law", "constants", "boundaries"),
+  symmetries=("translation", "permutation", "rotation", "reflection"),
+  notes="Adaptive Runge-Kutta steps of order 8, float64: for few bodies.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Settings.
+
+  Attributes:
+    tolerance: of the error of a step, relative and absolute.
+  """
+
+  tolerance: float = 1e-10
+
+  def __post_init__(self):
+    if not 1e-14 <= self.tolerance < 1:
+      raise ValueError(
+        f"tolerance is {self.tolerance}; it must be from 1e-14, where float64 "
+        "ends, to below 1"
+      )
+
+
+class Simulator:
+  """Adaptive steps with the true law.
+
+  Raises:
+    ValueError: if the law is withheld or not known; when called, of a law that
+      is none of pairs.
+  """
+
+  compilable = False
+
+  def __init__(self, config: Config, problem: Problem):
+    self._system = leapfrog.known_law("true_law", problem)
+    self._solver = solvers.AdaptiveSteps(config.tolerance)
+
+  def predict(self, state, particles, domain, times):
+    """See `simulators.Simulator`."""
+    # Steps are chosen by relative errors too: not of positions far outside.
+    inside = state._replace(position=domain.wrap(state.position))
+    given = map_arrays(np.asarray, (inside, particles, domain))
+    times = tf.convert_to_tensor(times)
+    states = self._solver.solve(
+      self._system, *given, times.numpy(), on_frame=lambda count: None
+    )
+    dtype = tf.convert_to_tensor(state.position).dtype
+    position, velocity = (tf.cast(x, dtype) for x in states)
+    states = State(domain.wrap(position), velocity)
+    return Trajectory(times, states, particles, domain)
