@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nbody_bench import solvers
 from nbody_bench.solvers import Solver
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
@@ -93,6 +94,35 @@ def simulate(
       1,
     ),
   )
+
+
+def followed(
+  system: System,
+  state: State,
+  particles: Particles,
+  domain: Domain,
+  times: np.ndarray,
+  tolerance: float = 1e-10,
+) -> State:
+  """Returns what the law makes of a state, by adaptive steps in float64.
+
+  Args:
+    system: the law, of pairs.
+    state: `[B, N, D]` at time 0.
+    particles: `[B, N]`.
+    domain: box `[B, D]`.
+    times: `[T]`, increasing.
+    tolerance: of the error of a step, relative and absolute.
+
+  Returns:
+    States `[B, T, N, D]`, in the box.
+  """
+  # Steps are chosen by relative errors too: not of positions far outside.
+  inside = state._replace(position=domain.wrap(state.position))
+  found = solvers.AdaptiveSteps(tolerance).solve(
+    system, inside, particles, domain, times, on_frame=lambda num_systems: None
+  )
+  return found._replace(position=domain.wrap(found.position))
 
 
 def measured(

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from nbody_bench import evaluation, pipelines, plugins, tasks, testing
+from nbody_bench import (
+  evaluation,
+  pipelines,
+  plugins,
+  simulation,
+  tasks,
+  testing,
+)
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
 
@@ -173,11 +180,34 @@ def test_floor_of_the_rmse_is_the_label_error():
 def test_floor_of_a_task_counts_from_the_first_predicted_step():
   task = tasks.Task("d/c", "1.0.0", "test", 1, 2, (1, 2), ("rollout_rmse",))
   truth = pipelines.Split(
-    np.array([0]), two_bodies(), np.array([[9.0, 3.0, 4.0]])
+    np.array([0]), two_bodies(), np.array([[5e-4, 3.0, 4.0]])
   )
   floor = evaluation.floor(task, truth, testing.GRAVITY)["rollout_rmse"]
   assert floor["at"] == pytest.approx({"1": 3.0, "2": np.sqrt(12.5)})
   assert floor["curve"] == pytest.approx([3.0, 4.0])
+
+
+def test_floor_where_the_given_frame_is_in_error_is_the_score_of_the_law():
+  task = tasks.Task("d/c", "1.0.0", "test", 1, 2, (2,), ("rollout_rmse",))
+  given = two_bodies()
+  times = given.time[1:] - given.time[0]
+  bodies = given.particles, given.domain
+  law = simulation.followed(testing.GRAVITY, given.frame(0), *bodies, times)
+
+  def floor(shift):
+    state = State(
+      *(
+        np.concatenate([first[:, :1], later + shift], 1)
+        for first, later in zip(given.state, law, strict=True)
+      )
+    )
+    error = np.array([[9.0, 3.0, 4.0]])
+    truth = pipelines.Split(np.array([0]), given._replace(state=state), error)
+    scores = evaluation.floor(task, truth, testing.GRAVITY)
+    return scores["rollout_rmse"]["at"]["2"]
+
+  assert floor(0.0) == 0.0
+  assert floor(0.1) == pytest.approx(0.1)
 
 
 def test_scores_of_a_task_count_from_the_first_predicted_step():
