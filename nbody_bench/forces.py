@@ -298,9 +298,20 @@ class LearnedEnergy(LearnedForce):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-  """A force model where frames are asked for: forces of the given structure."""
+  """A force model where frames are asked for: forces of the given structure.
+
+  Raises:
+    ValueError: if the model tells no forces, but motion alone.
+  """
 
   model: Any
+
+  def __post_init__(self):
+    if not (hasattr(self.model, "evaluate") or callable(self.model)):
+      raise ValueError(
+        f"{type(self.model).__module__} predicts motion, and the task asks for "
+        "forces; take a force model, such as schnet, or another task"
+      )
 
   @property
   def compilable(self) -> bool:

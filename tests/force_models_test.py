@@ -14,6 +14,7 @@ from nbody_bench import (
   masked_batch_norm,
   pipelines,
   plugins,
+  simulators,
   testing,
   training_mode,
   updates,
@@ -609,3 +610,8 @@ def test_a_roll_out_of_gravity_is_finite():
   assert np.all(np.isfinite(found.state))
   assert np.all(np.abs(found.state.position) <= 4)
   assert np.all(found.state.velocity[:, 0] != data.state.velocity[:, 0])
+
+
+def test_what_predicts_motion_alone_has_no_forces():
+  with pytest.raises(ValueError, match=r"predicts motion.* take a force model"):
+    forces.Evaluator(simulators.StepSimulator(lambda *args: None))
