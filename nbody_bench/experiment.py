@@ -147,7 +147,7 @@ def _train(place, run, folder):
   choice = experiment_choice.choose(place, run)
   arguments = [
     f"--train_steps={choice['train_steps']}",
-    f"--validate_every={_validate_every(choice['train_steps'])}",
+    f"--validate_every={choice['validate_every']}",
     f"--recipe.learning_rate={choice['learning_rate']}",
     f"--recipe.compile={choice['compile']}",
     f"--version={_version(run, choice['train_steps'], plan.seeds)}",
@@ -177,11 +177,6 @@ def _version(run, train_steps, seeds):
   So that a longer training, or one of other seeds, is another version.
   """
   return f"{run.name}_{train_steps}_steps_seeds_{'_'.join(map(str, seeds))}"
-
-
-def _validate_every(train_steps):
-  """Returns steps between validations: a short training has a curve too."""
-  return min(1000, max(1, train_steps // 8))
 
 
 def main(argv=None):

@@ -10,7 +10,9 @@ from nbody_bench.files import replace_json
 
 
 def choose(place: Place, run: Run) -> dict[str, Any]:
-  """Returns `{"learning_rate", "train_steps", "compile"}`, tried if need be.
+  """Returns what the choice is of, tried if need be.
+
+  These are `{"learning_rate", "train_steps", "validate_every", "compile"}`.
 
   They are kept beside the run; what the record knows of another machine's
   choice is taken from there, so that a further seed is trained likewise;
@@ -25,6 +27,7 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
   if run.train_steps:
     return {
       "train_steps": run.train_steps,
+      "validate_every": trials.validate_every(run.train_steps),
       "learning_rate": rate,
       "compile": run.recipe.get("compile", recipe.compile),
     }
@@ -57,6 +60,7 @@ def _recorded(place, run):
     "core_minutes": plan.core_minutes,
     "learning_rate": rate,
     "train_steps": row["training"]["steps"],
+    "validate_every": row["training"]["validate_every"],
     "compile": row["training"]["recipe"]["compile"],
   }
 

@@ -5,8 +5,8 @@ r"""Finds a learning rate, and how many steps fit into some minutes.
 
 Trains for a few steps at each rate, from the same weights and with the same
 batches, in one program, and writes `choice.json`, with the rate of the lowest
-error on the validation split and the steps that fit. Flags are those of
-`nbody_bench.run`, which then trains.
+error on the validation split, the steps that fit, and how often to validate.
+Flags are those of `nbody_bench.run`, which then trains.
 """
 
 import dataclasses
@@ -29,6 +29,9 @@ _PROBE_STEPS = 10
 # Of the minutes: for the trial of a learning rate, and where there is no choice
 # for timing more steps, for few are called one by one.
 _SHARE, _TIMED_SHARE = 0.1, 0.02
+# A short training has a curve of eight points, but for validations that would
+# come to more than half of the minutes; midway and in the end there is one.
+_POINTS, _VALIDATING, _FEWEST = 8, 0.5, 2
 # Budgets are of minutes: where a batch is large, compiling pays.
 _COMPILE = "large"
 
@@ -107,17 +110,29 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
   elif steps > _PROBE_STEPS:
     seconds = pilots.timed(first, steps) or seconds
   best = min(finished, key=lambda k: finished[k]["error"], default=first)
+  # Two digits: the third is noise of the clock. None at all would be no
+  # training, however small the budget.
+  train_steps = max(1, int(float(f"{budget / seconds:.2g}")))
+  validating = pilots.validation_seconds()
   return {
     "core_minutes": minutes,
     "learning_rate": best,
-    # Two digits: the third is noise of the clock. None at all would be no
-    # training, however small the budget.
-    "train_steps": max(1, int(float(f"{budget / seconds:.2g}"))),
+    "train_steps": train_steps,
+    "validate_every": validate_every(
+      train_steps, max(_FEWEST, int(_VALIDATING * budget / validating))
+    ),
     # As it was timed, however few steps there are.
     "compile": _COMPILE,
     "seconds_per_step": seconds,
+    "seconds_per_validation": validating,
     "pilots": {str(k): v for k, v in results.items()},
   }
+
+
+def validate_every(train_steps: int, at_most: float = math.inf) -> int:
+  """Returns steps between validations: a short training has a curve too."""
+  often = min(1000, train_steps // _POINTS)
+  return max(1, often, math.ceil(train_steps / at_most))
 
 
 class _Pilots:
@@ -126,7 +141,7 @@ class _Pilots:
   def __init__(self, label, update, model, validate, seed):
     self._label, self._update, self._validate = label, update, validate
     self._seed, self._recipe = seed, update.recipe
-    self._sizes = dict(update.sizes)
+    self._sizes, self._validating = dict(update.sizes), []
     known = {id(v): v for v in getattr(model, "variables", update.variables)}
     known |= {
       id(v): v for v in (*update.variables, *update.optimizer.variables)
@@ -149,6 +164,18 @@ class _Pilots:
       }
 
     return self._unless_broken(rate, trial)
+
+  def validation_seconds(self):
+    """Returns the time of a validation; the first one has to be compiled."""
+    if not self._validating:
+      self._validated()
+    return min(self._validating)
+
+  def _validated(self):
+    began = time.perf_counter()
+    values = self._validate()
+    self._validating.append(time.perf_counter() - began)
+    return values
 
   def _unless_broken(self, rate, function):
     from nbody_bench import capacity, training
@@ -204,7 +231,7 @@ class _Pilots:
     """
     from nbody_bench import training
 
-    values = self._validate()
+    values = self._validated()
     if not np.isfinite(list(values.values())).all():
       raise training.NonFiniteLossError(
         f"is lost after {steps} steps: {values}"
@@ -226,7 +253,8 @@ def trials(values, rest):
   print(json.dumps(choice, indent=1))
   print(
     f"train with --recipe.learning_rate={choice['learning_rate']:g} "
-    f"--train_steps={choice['train_steps']}"
+    f"--train_steps={choice['train_steps']} "
+    f"--validate_every={choice['validate_every']}"
   )
 
 

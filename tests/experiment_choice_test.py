@@ -59,6 +59,7 @@ def record(place, run, rate):
     "core_minutes": PLAN.core_minutes,
     "training": {
       "steps": 70,
+      "validate_every": 8,
       "recipe": {"learning_rate": rate, "compile": "always"},
     },
   }
@@ -96,6 +97,7 @@ def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
   assert experiment_choice.choose(place, run) == choice
   if taken:
     assert (choice["learning_rate"], choice["train_steps"]) == (rate, 70)
+    assert choice["validate_every"] == 8
     assert not asked
   else:
     assert (choice["learning_rate"], choice["train_steps"]) == (3e-5, 480)

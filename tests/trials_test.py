@@ -1,6 +1,8 @@
 """Learning rates on trial: as trained from the start, one after the other."""
 
 import json
+import math
+import time
 
 import pytest
 
@@ -60,17 +62,39 @@ def test_every_rate_begins_anew(tmp_path, data_dir, capsys):
 
 
 def test_one_rate_is_only_timed(tmp_path, data_dir, monkeypatch, capsys):
-  """By many steps, for few are called one by one."""
-  monkeypatch.setattr(held_out, "validator", lambda *_, **__: None)
-  arguments = ["--core_minutes=1", "--learning_rates=1e-3", "--pilot_steps=40"]
+  """By many steps, for few are called one by one; so is a validation."""
+
+  def slow(*_, **__):
+    return lambda: time.sleep(0.5)
+
+  monkeypatch.setattr(held_out, "validator", slow)
+  monkeypatch.setattr(trials, "_VALIDATING", 0.002)
+  arguments = ["--core_minutes=10", "--learning_rates=1e-3", "--pilot_steps=40"]
   assert _call(trials.main, tmp_path, data_dir, *arguments) == 0
   assert "step 40/40" in capsys.readouterr().err
   choice = _choice(tmp_path)
   assert choice["learning_rate"] == 1e-3
   assert choice["pilots"] == {}
   assert choice["train_steps"] == pytest.approx(
-    60 / choice["seconds_per_step"], rel=0.06
+    600 / choice["seconds_per_step"], rel=0.06
   )
+  assert choice["seconds_per_validation"] == pytest.approx(0.5, rel=0.1)
+  # Two of them fit into that share of ten minutes, three do not.
+  assert choice["validate_every"] == math.ceil(choice["train_steps"] / 2)
+
+
+@pytest.mark.parametrize(
+  ("steps", "at_most", "every"),
+  [
+    (8000, 99, 1000),
+    (90_000, 99, 1000),
+    (800, 8, 100),
+    (800, 3, 267),
+    (3, 2, 2),
+  ],
+)
+def test_how_often_it_is_validated(steps, at_most, every):
+  assert trials.validate_every(steps, at_most) == every
 
 
 @pytest.mark.parametrize(
