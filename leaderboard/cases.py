@@ -2,7 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from nbody_bench import pipelines, preparation, submissions, tasks
+from nbody_bench import (
+  pipelines,
+  preparation,
+  submission_files,
+  submissions,
+  tasks,
+)
 from nbody_bench.pipelines import Split
 from nbody_bench.problems import Problem
 from nbody_bench.tasks import Task
@@ -44,7 +50,7 @@ def read(submission: submissions.Submission, data_dir: str | None) -> Case:
     SubmissionError: if arrays are missing, changed, or not the task's.
   """
   content = submission.content
-  submissions.check_files(submission)
+  submission_files.check_files(submission)
   dataset = content["task"].rsplit("/", 1)[0]
   try:
     preparation.prepare(dataset, data_dir)
@@ -61,7 +67,7 @@ def read(submission: submissions.Submission, data_dir: str | None) -> Case:
   truth = task.cut(truth).after(problem.num_context_frames)
   shape = truth.trajectory.state.position.shape[2:]
   predictions = tuple(
-    submissions.read_predictions(
+    submission_files.read_predictions(
       submission, task, entry, truth.trajectory_id, shape
     )
     for entry in content["predictions"]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from nbody_bench.files import replace_bytes
-from nbody_bench.submissions import MAX_FILE_BYTES, Submission, SubmissionError
+from nbody_bench.submission_files import MAX_FILE_BYTES
+from nbody_bench.submissions import Submission, SubmissionError
 
 _SECONDS = 60  # without an answer
 

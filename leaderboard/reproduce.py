@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nbody_bench import evaluation, saved_model, submissions
+from nbody_bench import evaluation, saved_model, submission_files
 from nbody_bench.leaderboard import model_scan, sandbox
 from nbody_bench.leaderboard.cases import Case
 from nbody_bench.states import State, map_arrays
@@ -59,7 +59,7 @@ def reproduce(case: Case, limits: sandbox.Limits) -> dict[str, Any]:
   worst = {"first_step": 0.0, "scores": 0.0}
   seconds = []
   for seed, given in sorted(uploaded.items()):
-    folder = submissions.checked_model(submission, models[seed])
+    folder = submission_files.checked_model(submission, models[seed])
     model_scan.check(folder)
     found, batch, taken = _rollout(folder, case.truth, task, limits)
     seconds.append(taken / task.num_steps)

@@ -8,7 +8,8 @@ import zipfile
 from collections.abc import Iterator
 
 from nbody_bench.files import replace_bytes
-from nbody_bench.submissions import MAX_FILE_BYTES, SubmissionError
+from nbody_bench.submission_files import MAX_FILE_BYTES
+from nbody_bench.submissions import SubmissionError
 
 # Of all files together; twenty seeds of the largest task.
 _MAX_BYTES = 20 * MAX_FILE_BYTES

@@ -63,3 +63,13 @@ def sha256(path: pathlib.Path) -> str:
   """Returns the hexadecimal SHA-256 of a file."""
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(folder: pathlib.Path) -> str:
+  """Returns the SHA-256 of the names and hashes of all files, but for links."""
+  lines = [
+    f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+    for path in sorted(folder.rglob("*"))
+    if path.is_file() and not path.is_symlink()
+  ]
+  return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -28,6 +28,7 @@ from nbody_bench import (
   saved_model,
   setups,
   structure_timing,
+  submission_files,
   submissions,
   tables,
   timing,
@@ -166,7 +167,7 @@ def _run(settings):
     path = settings.output_dir / "submission"
     if settings.save_models:
       _save_model(settings, model, predict, truth.given, task, path, seed)
-    submissions.write_predictions(
+    submission_files.write_predictions(
       path / submissions.prediction_file(task, seed),
       truth.trajectory_id,
       prediction,

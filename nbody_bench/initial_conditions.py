@@ -1,6 +1,6 @@
 """Initial states, each drawn from one generator, as batches of 1.
 
-Each function is an `Initial` of `dataset_builder` once its settings are bound
+Each function is an `Initial` of `dataset_configs` once its settings are bound
 (`functools.partial`).
 """
 
@@ -27,7 +27,7 @@ def uniform_box(draw, *, side: Callable[[int], float]) -> Initial:
   4.1).
 
   Args:
-    draw: a `dataset_builder.Draw`.
+    draw: a `dataset_configs.Draw`.
     side: of the box, by the number of particles.
   """
   shape = (1, draw.num_particles, 2)
@@ -188,7 +188,7 @@ def around(draw, *, stated: Stated, **constants: float) -> Initial:
   `test_unseen_n` starts from the stated state itself.
 
   Args:
-    draw: a `dataset_builder.Draw`.
+    draw: a `dataset_configs.Draw`.
     stated: the state.
     **constants: of all particles, such as `stiffness=1.0`.
   """
@@ -214,7 +214,7 @@ def windows(
   states as in `around`.
 
   Args:
-    draw: a `dataset_builder.Draw`.
+    draw: a `dataset_configs.Draw`.
     stated: where the trajectory starts.
     system: the law.
     length: time from one state to the next.
@@ -258,7 +258,7 @@ def cold_cluster(draw, *, published: bool = False) -> Initial:
   Improve E(3) Equivariant Message Passing (2022).
 
   Args:
-    draw: a `dataset_builder.Draw`.
+    draw: a `dataset_configs.Draw`.
     published: whether to follow that generator's own stream of random numbers
       (seed 43; training, validation and test set one after the other), which
       gives the published initial states; extra splits have no place in it.

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nbody_bench import external, generation, statistics
-from nbody_bench.dataset_builder import Size
+from nbody_bench.dataset_configs import Size
 from nbody_bench.states import Domain, Particles, State, Trajectory
 from nbody_bench.systems import System
 
@@ -66,7 +66,7 @@ class ObservedConfig(tfds.core.BuilderConfig):
     splits: trajectories and frames of each.
     num_dims: D.
     time_step: time between frames.
-    jump: as in `dataset_builder.NBodyConfig`.
+    jump: as in `dataset_configs.NBodyConfig`.
     has_bonds: whether examples carry `bonds`.
     has_species: whether they carry `species`.
     has_forces: whether they carry `potential_energy` and `force`.

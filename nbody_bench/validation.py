@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nbody_bench import (
-  pair_sums,
+  pair_kernels,
   statistics,
   stored,
   structures,
@@ -169,7 +169,7 @@ class _Examination:
       return
     # The base class takes the first block; all of the split is as good.
     for name, stop in (
-      ("first", pair_sums.NUM_LANES - batch.first),
+      ("first", pair_kernels.NUM_LANES - batch.first),
       ("all", None),
     ):
       if stop is None or stop > 0:

@@ -16,6 +16,7 @@ from simulated import NAMES
 
 from nbody_bench import (
   dataset_builder,
+  dataset_configs,
   generation,
   pipelines,
   plugins,
@@ -25,7 +26,7 @@ from nbody_bench import (
 )
 from nbody_bench.states import OF_SYSTEM, State
 
-SPLITS = dataset_builder.SPLITS
+SPLITS = dataset_configs.SPLITS
 
 
 def builder_class(name):
@@ -142,7 +143,7 @@ def test_every_configuration_is_sound(name, config):
     splits = {"train"}  # the others come late in the published stream
   for split in splits:
     n = config.size(split)
-    draw = dataset_builder.Draw(np.random.default_rng(0), n, split, 1)
+    draw = dataset_configs.Draw(np.random.default_rng(0), n, split, 1)
     state, particles, domain = config.initial(draw)
     assert state.position.shape == (1, n, config.num_dims)
     assert state.velocity.shape == (1, n, config.num_dims)
@@ -261,7 +262,7 @@ def test_statistics_are_of_the_first_block_of_the_training_split(
   monkeypatch.setattr(
     builder.builder_config,
     "splits",
-    dataset_builder.sizes(40, 1, 1, num_frames=3, extra=0),
+    dataset_configs.sizes(40, 1, 1, num_frames=3, extra=0),
   )
   builder._split_generators(None)
   block = builder.simulate("train", range(32)).trajectory

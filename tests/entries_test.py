@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from nbody_bench.leaderboard import build, entries, fetching, unpacking
-from nbody_bench.submissions import MAX_FILE_BYTES, Submission, SubmissionError
+from nbody_bench.submission_files import MAX_FILE_BYTES
+from nbody_bench.submissions import Submission, SubmissionError
 
 BOARD = pathlib.Path(entries.__file__).parent / "submissions"
 (MODEL, *_) = sorted(p.name for p in BOARD.iterdir() if p.is_dir())

@@ -9,7 +9,14 @@ import pytest
 from forgeries import builders
 from forgeries.builders import DATASET, FORGERIES, Board, Entry
 
-from nbody_bench import evaluation, pipelines, run, submissions, tasks
+from nbody_bench import (
+  evaluation,
+  pipelines,
+  run,
+  submission_files,
+  submissions,
+  tasks,
+)
 from nbody_bench.leaderboard import cases, duplicates, honesty
 from nbody_bench.states import Forces, State
 
@@ -38,7 +45,7 @@ def test_edited_arrays_are_refused_by_their_hash(tmp_path, data_dir):
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
   with pytest.raises(submissions.SubmissionError, match="SHA-256 differs"):
-    submissions.check_files(submission)
+    submission_files.check_files(submission)
 
 
 def make(model, folder, data_dir, *flags):

@@ -13,13 +13,14 @@ import tensorflow_datasets as tfds
 
 from nbody_bench import (
   generation,
+  pair_kernels,
   pair_sums,
   plugins,
   preparation,
   record_files,
   signals,
 )
-from nbody_bench.dataset_builder import sizes
+from nbody_bench.dataset_configs import sizes
 from nbody_bench.files import sha256
 
 SPRING = "nbody_spring/three_linear"  # 240 trajectories, a second
@@ -203,7 +204,7 @@ def test_beam_cuts_shards_where_tfds_does(n):
 
 
 def test_large_systems_are_made_one_by_one():
-  assert pair_sums.block_size(20) == pair_sums.NUM_LANES
+  assert pair_sums.block_size(20) == pair_kernels.NUM_LANES
   assert pair_sums.block_size(1000) == 1
   blocks = generation.blocks("train", 40, 5, 32)
   assert [list(b.indices) for b in blocks] == [

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nbody_bench import pair_sums
+from nbody_bench import pair_kernels, pair_sums
 from nbody_bench.bodies import Bodies
 from nbody_bench.integrators import INTEGRATORS, Splitting
 from nbody_bench.states import Domain
@@ -187,7 +187,7 @@ def test_a_trajectory_does_not_depend_on_its_neighbours():
     sums = (pair_sums.forces, pair_sums.potentials)
     return *advance(bodies), *(f("plummer", bodies) for f in sums)
 
-  bodies = random_bodies(pair_sums.NUM_LANES, 7)
+  bodies = random_bodies(pair_kernels.NUM_LANES, 7)
   together = made(bodies)
   alone = made(bodies.select(slice(5, 8)))
   for one, other in zip(together, alone, strict=True):
@@ -221,7 +221,7 @@ def test_positions_are_wrapped():
 
 
 def test_too_many_systems():
-  bodies = random_bodies(pair_sums.NUM_LANES + 1)
+  bodies = random_bodies(pair_kernels.NUM_LANES + 1)
   with pytest.raises(ValueError, match="a block holds at most 32 systems"):
     pair_sums.Block("plummer", bodies)
   large = random_bodies(2, 1000)

@@ -5,7 +5,7 @@ import pytest
 
 import golden
 from nbody_bench import initial_conditions, plugins, solvers
-from nbody_bench.dataset_builder import Draw
+from nbody_bench.dataset_configs import Draw
 from nbody_bench.initial_conditions import cold_cluster
 from nbody_bench.states import State
 

@@ -15,6 +15,7 @@ from nbody_bench import (
   run,
   saved_model,
   simulators,
+  submission_files,
   submissions,
   testing,
 )
@@ -208,10 +209,10 @@ def test_a_changed_model_is_not_taken(submitted, tmp_path):
   (entry,) = submitted.content["models"]
   folder = pathlib.Path(shutil.copytree(submitted.directory, tmp_path / "x"))
   copy = submissions.load(folder)
-  assert submissions.checked_model(copy, entry) == folder / entry["folder"]
+  assert submission_files.checked_model(copy, entry) == folder / entry["folder"]
   (folder / entry["folder"] / "fingerprint.pb").write_bytes(b"")
   with pytest.raises(SubmissionError, match="are not those of"):
-    submissions.checked_model(copy, entry)
+    submission_files.checked_model(copy, entry)
   content = json.loads((folder / "submission.json").read_text())
   content["models"][0]["folder"] = "../elsewhere"
   with pytest.raises(SubmissionError, match=r"models\.0\.folder"):

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from nbody_bench import submissions, tasks
+from nbody_bench import files, submission_files, submissions, tasks
 from nbody_bench.cards import ModelCard
 from nbody_bench.states import State
 from nbody_bench.submissions import SubmissionError
@@ -31,7 +31,7 @@ FILE = "predictions/test-seed0.npz"
 def submission(tmp_path):
   rng = np.random.default_rng(0)
   state = State(*rng.normal(size=(2, 2, 3, 4, 2)).astype(np.float32))
-  submissions.write_predictions(tmp_path / FILE, IDS, state, "motion")
+  submission_files.write_predictions(tmp_path / FILE, IDS, state, "motion")
   return submissions.write(
     tmp_path,
     model_key="my_model",
@@ -54,7 +54,7 @@ def submission(tmp_path):
 
 
 def read(submission):
-  return submissions.read_predictions(
+  return submission_files.read_predictions(
     submission, TASK, submission.content["predictions"][0], IDS, (4, 2)
   )
 
@@ -70,7 +70,7 @@ def replace_file(submission, content):
   path.write_bytes(content)
   entry = submission.content["predictions"][0]
   entry["bytes"] = len(content)
-  entry["sha256"] = submissions.sha256(path)
+  entry["sha256"] = files.sha256(path)
 
 
 def replace_arrays(submission, save=np.savez, **changes):
@@ -94,7 +94,7 @@ def test_divergence_is_declared_and_kept(submission):
   arrays["velocity"][1, 2, 0, 0] = np.inf
   state = State(arrays["position"], arrays["velocity"])
   path = submission.directory / FILE
-  submissions.write_predictions(path, IDS, state, "motion")
+  submission_files.write_predictions(path, IDS, state, "motion")
   np.testing.assert_array_equal(arrays_of(submission)["diverged_at"], [-1, 2])
   replace_file(submission, path.read_bytes())
   assert np.isinf(read(submission).velocity[1, 2, 0, 0])

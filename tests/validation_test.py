@@ -15,7 +15,7 @@ import simulated
 import tensorflow_datasets as tfds
 
 from nbody_bench import simulation, statistics, stored, validation
-from nbody_bench.dataset_builder import NBodyConfig, sizes
+from nbody_bench.dataset_configs import NBodyConfig, sizes
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import Domain, Particles, State
 from nbody_bench.systems import System

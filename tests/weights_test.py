@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from nbody_bench import integrators, plugins, simulators, weights
-from nbody_bench.dataset_builder import Draw
+from nbody_bench.dataset_configs import Draw
 from nbody_bench.problems import Problem
 from nbody_bench.states import map_arrays
 

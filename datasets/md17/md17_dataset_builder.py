@@ -6,7 +6,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from nbody_bench import md17, observed
-from nbody_bench.dataset_builder import Size
+from nbody_bench.dataset_configs import Size
 
 # A start, and eight frames 375 apart.
 _NUM_FRAMES = 9

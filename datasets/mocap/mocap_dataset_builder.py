@@ -7,7 +7,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from nbody_bench import acclaim, mocap, observed
-from nbody_bench.dataset_builder import Size
+from nbody_bench.dataset_configs import Size
 
 # A start and the 30 frames that follow.
 _NUM_FRAMES = 31

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from nbody_bench import molecular_dynamics, observed
-from nbody_bench.dataset_builder import Size
+from nbody_bench.dataset_configs import Size
 from nbody_bench.molecular_dynamics import Dynamics
 
 

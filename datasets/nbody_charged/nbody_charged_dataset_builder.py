@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nbody_bench import dataset_builder, initial_conditions, solvers
-from nbody_bench.dataset_builder import NBodyConfig, Size, sizes
+from nbody_bench.dataset_configs import NBodyConfig, Size, sizes
 from nbody_bench.solvers import AdaptiveSteps
 from nbody_bench.states import State
 from nbody_bench.systems import System

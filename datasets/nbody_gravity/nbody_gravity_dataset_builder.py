@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from nbody_bench import dataset_builder, initial_conditions
-from nbody_bench.dataset_builder import NBodyConfig, Size, sizes
+from nbody_bench.dataset_configs import NBodyConfig, Size, sizes
 from nbody_bench.solvers import AdaptiveSteps, BlockSteps, FixedSteps
 from nbody_bench.systems import System
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nbody_bench import dataset_builder, initial_conditions
-from nbody_bench.dataset_builder import NBodyConfig, Size, sizes
+from nbody_bench.dataset_configs import NBodyConfig, Size, sizes
 from nbody_bench.systems import System
 
 GRAVITY = System(law="plummer", coupling=-2.0, softening=0.2)

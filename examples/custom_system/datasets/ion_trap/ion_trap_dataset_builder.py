@@ -7,12 +7,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nbody_bench import systems
-from nbody_bench.dataset_builder import (
-  NBodyConfig,
-  NBodyDatasetBuilder,
-  Size,
-  sizes,
-)
+from nbody_bench.dataset_builder import NBodyDatasetBuilder
+from nbody_bench.dataset_configs import NBodyConfig, Size, sizes
 from nbody_bench.solvers import AdaptiveSteps
 from nbody_bench.states import Domain, Particles, State
 from nbody_bench.systems import PairLaw, System
@@ -35,7 +31,7 @@ def two_species(draw):
   """Returns charges of 1, each of mass 1 or 2, as batches of 1.
 
   Args:
-    draw: a `dataset_builder.Draw`; its generator is the only randomness.
+    draw: a `dataset_configs.Draw`; its generator is the only randomness.
   """
   shape = (1, draw.num_particles)
   state = State(
