@@ -3,15 +3,17 @@
   python -m nbody_bench.experiment five_springs --output_dir=out/experiments
 
 Each run is a `python -m nbody_bench.run` of its own, on one core, whose command
-is printed and whose output goes to a log. What is finished is not repeated;
-what was stopped goes on. The table (published beside ours), the curves and the
-numbers are written to `experiments/<name>/`, beside what is there of other runs
-and seeds.
+is printed and whose output goes to a log; `--num_workers` are made at a time.
+What is finished is not repeated; what was stopped goes on. The table (published
+beside ours), the curves and the numbers are written to `experiments/<name>/`,
+beside what is there of other runs and seeds.
 """
 
 import dataclasses
 import pathlib
 import sys
+import threading
+import time
 from typing import Any
 
 from absl import flags
@@ -43,6 +45,9 @@ def define(values, argv):
   flags.DEFINE_list("runs", None, "default: all", **options)
   flags.DEFINE_list(
     "evaluations", None, "further tables; default: all", **options
+  )
+  flags.DEFINE_integer(
+    "num_workers", 1, "runs at a time, each on a core of its own", **options
   )
   flags.DEFINE_bool(
     "published",
@@ -89,12 +94,7 @@ def experiment(values, rest):
   place = Place(plan, output, shown, values.data_dir, values.board)
   with exclusive(output):
     if not values.report_only:
-      for i, run in enumerate(jobs):
-        print(f"[{i + 1}/{len(jobs)}] {run.label}", flush=True)
-        _do(place, run, parts)
-        record = experiment_records.gather(plan, output, shown)
-        experiment_report.write(plan, record, shown)
-        experiment_index.write(folder)
+      _make(place, jobs, parts, values.num_workers)
     record = experiment_records.gather(plan, output, shown)
     record["figures"] = experiment_figures.draw(
       plan, record, output, shown, values.data_dir
@@ -102,6 +102,40 @@ def experiment(values, rest):
     page = experiment_report.write(plan, record, shown)
   experiment_index.write(folder)
   print(f"table: {page}")
+
+
+def _make(place, jobs, parts, num_workers):
+  """Makes runs, as many at a time, and writes the table after each."""
+  from nbody_bench import (
+    experiment_index,
+    experiment_records,
+    experiment_report,
+    experiment_workers,
+  )
+
+  lock, began, done = threading.Lock(), time.monotonic(), []
+
+  def work(run):
+    _do(place, run, parts)
+    with lock:
+      done.append(run)
+      minutes = (time.monotonic() - began) / 60
+      left = minutes / len(done) * (len(jobs) - len(done))
+      print(
+        f"{len(done)} of {len(jobs)} runs, {run.label}, after {minutes:.1f} "
+        f"min; about {left:.0f} min left",
+        flush=True,
+      )
+      record = experiment_records.gather(place.plan, place.output, place.shown)
+      experiment_report.write(place.plan, record, place.shown)
+      experiment_index.write(place.shown.parent)
+
+  experiment_workers.side_by_side(
+    work,
+    experiment_workers.chains(jobs, place.plan.runs),
+    num_workers,
+    place.stopping.set,
+  )
 
 
 def _named(flag, rows, values):
@@ -122,9 +156,8 @@ def _do(place, run, parts):
 
   folder = run.folder(place.output)
   if run.same_as:
-    print(f"  that of {run.same_as}")
     if not (folder / "submission").is_dir():
-      print("  which is not here: nothing more of it")
+      print(f"{run.name}: that of {run.same_as}, which is not here")
       return
   else:
     before = next(

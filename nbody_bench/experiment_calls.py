@@ -1,11 +1,11 @@
-"""The runs of an experiment as processes of their own, each on one core."""
+"""The runs of an experiment as processes of their own."""
 
 import dataclasses
 import json
-import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +13,9 @@ from nbody_bench import experiment_records, weights
 from nbody_bench.experiments import Experiment, Run
 
 RUN = "nbody_bench.run"
+# What Ctrl-C in a terminal stops by itself, for it reaches every process there,
+# is given so many seconds: a second signal would be one to stop at once.
+_GRACE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Place:
     shown: has its record, and gets the table.
     data_dir: where TFDS keeps its data; None for its default.
     board: to enter runs into; None for none.
+    stopping: set to stop what is running; it saves and goes on another time.
   """
 
   plan: Experiment
@@ -32,6 +36,7 @@ class Place:
   shown: pathlib.Path
   data_dir: str | None
   board: str | None
+  stopping: threading.Event = dataclasses.field(default_factory=threading.Event)
 
   def start(self, run: Run) -> list[str]:
     """Returns the flag that names the weights to begin with, if any."""
@@ -104,19 +109,31 @@ def call(
     *_data(place),
   ]
   command = [c.replace("--recipe.batch_size", "--batch_size") for c in command]
-  print("  " + " ".join(command[1:]), flush=True)
+  if place.stopping.is_set():
+    raise KeyboardInterrupt
+  print(f"{run.name}: " + " ".join(command[1:]), flush=True)
   began = time.monotonic()
   with (folder / "log.txt").open("a") as log:
-    code = subprocess.run(
-      command, stdout=log, stderr=log, preexec_fn=_on_one_core, check=False
-    ).returncode
-  how = "failed" if code else "done"
+    code = _finished_process(command, log, place.stopping)
+  how = {0: "done", 130: "stopped"}.get(code, "failed")
   minutes = (time.monotonic() - began) / 60
-  print(f"  {how} in {minutes:.1f} min", flush=True)
+  print(f"{run.name}: {how} in {minutes:.1f} min", flush=True)
   if code == 130:
     raise KeyboardInterrupt
   if code:
     raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
+
+
+def _finished_process(command, log, stopping):
+  """Returns the exit code; if `stopping` is set, the process is told so."""
+  process = subprocess.Popen(command, stdout=log, stderr=log)
+  while process.poll() is None and not stopping.wait(0.2):
+    pass
+  try:
+    return process.wait(_GRACE if stopping.is_set() else None)
+  except subprocess.TimeoutExpired:
+    process.terminate()
+    return process.wait()
 
 
 def _finished(folder):
@@ -155,8 +172,3 @@ def _text(value):
   if isinstance(value, (list, tuple)):
     return ",".join(map(str, value))
   return str(value)
-
-
-def _on_one_core():
-  if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

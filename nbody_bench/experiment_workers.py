@@ -1,0 +1,86 @@
+"""Rows of an experiment side by side, each on a core of its own."""
+
+import concurrent.futures
+import os
+import queue
+from collections.abc import Callable, Sequence
+
+from nbody_bench.experiments import Run
+
+
+def cores() -> list[int]:
+  """Returns those that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return sorted(os.sched_getaffinity(0))
+  return list(range(os.cpu_count() or 1))
+
+
+def chains(runs: Sequence[Run], known: Sequence[Run]) -> list[list[Run]]:
+  """Returns the runs, those of one chain of weights together and in order.
+
+  Args:
+    runs: to be made.
+    known: all of the experiment.
+  """
+  before = {run.name: run.start_from for run in known}
+  found: dict[str, list[Run]] = {}
+  for run in runs:
+    first = run.name
+    while before[first]:
+      first = before[first]
+    found.setdefault(first, []).append(run)
+  return list(found.values())
+
+
+def side_by_side(
+  work: Callable[[Run], None],
+  groups: Sequence[Sequence[Run]],
+  num_workers: int,
+  stop: Callable[[], None],
+) -> None:
+  """Does the work of all runs; those of a group one after the other.
+
+  Processes that `work` starts are on the core of its thread, for a child has
+  the affinity of the thread that it comes from (on Linux; elsewhere the system
+  places them).
+
+  Args:
+    work: for one run.
+    groups: of runs.
+    num_workers: threads.
+    stop: makes unfinished work end soon; called when one group fails, or this
+      process is told to stop.
+
+  Raises:
+    ValueError: if there are not as many cores.
+    Exception: the first that `work` raised.
+    KeyboardInterrupt: as it came.
+  """
+  free = cores()
+  if not 1 <= num_workers <= len(free):
+    raise ValueError(
+      f"--num_workers={num_workers}: each has a core of its own, of which this "
+      f"process may use {len(free)}; give 1 to {len(free)}"
+    )
+  own: queue.SimpleQueue[int] = queue.SimpleQueue()
+  for core in free:
+    own.put(core)
+
+  def settle():
+    if hasattr(os, "sched_setaffinity"):
+      os.sched_setaffinity(0, {own.get()})
+
+  def one_after_the_other(group):
+    for run in group:
+      work(run)
+
+  pool = concurrent.futures.ThreadPoolExecutor(num_workers, initializer=settle)
+  futures = [pool.submit(one_after_the_other, group) for group in groups]
+  try:
+    for future in concurrent.futures.as_completed(futures):
+      future.result()
+  except BaseException:
+    stop()
+    raise
+  finally:
+    pool.shutdown(cancel_futures=True)
