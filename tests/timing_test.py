@@ -215,3 +215,15 @@ def test_no_integrator_equals_the_truth():
   perfect = State(*(x[:, 1:] for x in data.state))
   result = equal_error.measure(testing.problem(), data, perfect, 1.0)
   assert result["speed_up"] is None
+
+
+@pytest.mark.parametrize(("pairs", "on_all"), [(10**9, True), (100, False)])
+def test_large_systems_are_raced_on_a_few(monkeypatch, pairs, on_all):
+  """Each has many bodies; two there are at least."""
+  data = truth(num_frames=17)
+  scored = State(*(x[:, 1:].copy() for x in data.state))
+  scored.position[2:] += 0.5
+  monkeypatch.setattr(equal_error, "_PAIRS", pairs)
+  monkeypatch.setattr(equal_error, "_INTEGRATORS", ())
+  result = equal_error.measure(testing.problem(), data, scored, 1.0)
+  assert (result["error"] > 0.1) == on_all
