@@ -13,9 +13,11 @@ from nbody_bench import experiment_records, weights
 from nbody_bench.experiments import Experiment, Run
 
 RUN = "nbody_bench.run"
-# What Ctrl-C in a terminal stops by itself, for it reaches every process there,
-# is given so many seconds: a second signal would be one to stop at once.
-_GRACE = 10.0
+# Seconds for what Ctrl-C in a terminal stops by itself, for it reaches every
+# process there; a second signal would be one to stop at once. Then for what is
+# told to stop: one call of a long roll-out cannot be broken off, only killed,
+# and goes on another time from what it saved.
+_GRACE, _PATIENCE = 10.0, 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +117,11 @@ def call(
   began = time.monotonic()
   with (folder / "log.txt").open("a") as log:
     code = _finished_process(command, log, place.stopping)
-  how = {0: "done", 130: "stopped"}.get(code, "failed")
+  stopped = code == 130 or (code and place.stopping.is_set())
+  how = "stopped" if stopped else "failed" if code else "done"
   minutes = (time.monotonic() - began) / 60
   print(f"{run.name}: {how} in {minutes:.1f} min", flush=True)
-  if code == 130:
+  if stopped:
     raise KeyboardInterrupt
   if code:
     raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
@@ -129,11 +132,15 @@ def _finished_process(command, log, stopping):
   process = subprocess.Popen(command, stdout=log, stderr=log)
   while process.poll() is None and not stopping.wait(0.2):
     pass
-  try:
-    return process.wait(_GRACE if stopping.is_set() else None)
-  except subprocess.TimeoutExpired:
-    process.terminate()
-    return process.wait()
+  for seconds, insist in (
+    (_GRACE, process.terminate),
+    (_PATIENCE, process.kill),
+  ):
+    try:
+      return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+      insist()
+  return process.wait()
 
 
 def _finished(folder):

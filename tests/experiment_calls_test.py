@@ -8,12 +8,12 @@ import pytest
 
 from nbody_bench import experiment_calls
 
-# Ends with 130 and a line for each signal, as a run that saves does.
+# Ends with 130 and a line for each signal, as a run that saves does, or late.
 _RUN = """
 import signal, sys, time
 def stop(*_):
   print("told", flush=True)
-  time.sleep({after})
+  time.sleep({saving})
   sys.exit(130)
 signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
@@ -22,19 +22,20 @@ time.sleep({alone})
 
 
 @pytest.mark.parametrize(
-  ("alone", "stops", "code", "lines"),
+  ("alone", "saving", "grace", "patience", "code", "lines"),
   [
-    # It ends by itself.
-    (0, False, 0, ["ready"]),
-    # It has heard of the end already.
-    (3, True, 0, ["ready"]),
-    (60, True, 130, ["ready", "told"]),
+    # It ends by itself, and when it has heard of the end already.
+    (0, 0, None, None, 0, ["ready"]),
+    (3, 0, 60, None, 0, ["ready"]),
+    (60, 0.5, 0.1, 60, 130, ["ready", "told"]),
+    (60, 60, 0.1, 0.5, -9, ["ready", "told"]),
   ],
 )
 def test_a_process_is_told_to_stop(
-  tmp_path, monkeypatch, alone, stops, code, lines
+  tmp_path, monkeypatch, alone, saving, grace, patience, code, lines
 ):
-  monkeypatch.setattr(experiment_calls, "_GRACE", 30 if alone == 3 else 0.1)
+  monkeypatch.setattr(experiment_calls, "_GRACE", grace)
+  monkeypatch.setattr(experiment_calls, "_PATIENCE", patience)
   stopping, path = threading.Event(), tmp_path / "log.txt"
 
   def stop_when_ready():
@@ -42,13 +43,13 @@ def test_a_process_is_told_to_stop(
       time.sleep(0.05)
     stopping.set()
 
-  command = [sys.executable, "-c", _RUN.format(after=0.5, alone=alone)]
+  command = [sys.executable, "-c", _RUN.format(saving=saving, alone=alone)]
   with path.open("w") as log:
     thread = threading.Thread(target=stop_when_ready)
-    if stops:
+    if grace:
       thread.start()
     found = experiment_calls._finished_process(command, log, stopping)
-    if stops:
+    if grace:
       thread.join()
   assert found == code
   assert path.read_text().split() == lines
