@@ -10,9 +10,9 @@ from nbody_bench.files import replace_json
 
 
 def choose(place: Place, run: Run) -> dict[str, Any]:
-  """Returns what the choice is of, tried if need be.
+  """Returns how a run is trained, tried if need be.
 
-  These are `{"learning_rate", "train_steps", "validate_every", "compile"}`.
+  As `{"learning_rate", "train_steps", "validate_every", "compile"}`.
 
   They are kept beside the run; what the record knows of another machine's
   choice is taken from there, so that a further seed is trained likewise;

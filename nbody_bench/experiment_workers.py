@@ -20,13 +20,13 @@ def chains(runs: Sequence[Run], known: Sequence[Run]) -> list[list[Run]]:
 
   Args:
     runs: to be made.
-    known: all of the experiment.
+    known: all of the experiment; one that is not among them has no start.
   """
   before = {run.name: run.start_from for run in known}
   found: dict[str, list[Run]] = {}
   for run in runs:
     first = run.name
-    while before[first]:
+    while before.get(first):
       first = before[first]
     found.setdefault(first, []).append(run)
   return list(found.values())

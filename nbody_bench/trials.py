@@ -113,13 +113,16 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
   # Two digits: the third is noise of the clock. None at all would be no
   # training, however small the budget.
   train_steps = max(1, int(float(f"{budget / seconds:.2g}")))
-  validating = pilots.validation_seconds()
+  validating = pilots.validation_seconds(best)
   return {
     "core_minutes": minutes,
     "learning_rate": best,
     "train_steps": train_steps,
     "validate_every": validate_every(
-      train_steps, max(_FEWEST, int(_VALIDATING * budget / validating))
+      train_steps,
+      max(_FEWEST, int(_VALIDATING * budget / validating))
+      if validating
+      else math.inf,
     ),
     # As it was timed, however few steps there are.
     "compile": _COMPILE,
@@ -165,11 +168,11 @@ class _Pilots:
 
     return self._unless_broken(rate, trial)
 
-  def validation_seconds(self):
-    """Returns the time of a validation; the first one has to be compiled."""
+  def validation_seconds(self, rate):
+    """Returns the least time of a validation, None if it breaks down."""
     if not self._validating:
-      self._validated()
-    return min(self._validating)
+      self._unless_broken(rate, self._validated)
+    return min(self._validating, default=None)
 
   def _validated(self):
     began = time.perf_counter()
