@@ -8,7 +8,6 @@ import tensorflow as tf
 from nbody_bench import geometry, networks
 from nbody_bench.arrays import Array
 from nbody_bench.geometry import Edges
-from nbody_bench.networks import Gathered
 from nbody_bench.states import Domain
 
 # Of what one layer moves a particle. Published as a bound on each coordinate,
@@ -82,8 +81,10 @@ class EquivariantLayer(snt.Module):
     position, velocity, scalars = nodes
     apart = geometry.displacement(position, edges, domain)
     squared = tf.reduce_sum(apart**2, -1, keepdims=True)
-    message = self._messages(scalars, edges, tf.concat([squared, told], -1))
-    push = apart * self.coordinate(message)
+    rows = geometry.rows(edges)
+    told = rows.of_edges(tf.concat([squared, told], -1))
+    message = self.edge(*rows.of_nodes(scalars), told)
+    push = apart * rows.spread(self.coordinate(message))
     if self._residual:
       shift = geometry.mean(_bounded(push), edges)
     else:
@@ -91,25 +92,11 @@ class EquivariantLayer(snt.Module):
     position += shift + self.velocity(scalars) * velocity
     if self.node is None:
       return Nodes(position, velocity, None)
-    heard = geometry.total(message, edges)
+    heard = geometry.total(rows.spread(message), edges)
     update = self.node(tf.concat([scalars, heard], -1))
     if self._residual:
       update += scalars
     return Nodes(position, velocity, update)
-
-  def _messages(self, scalars, edges, told):
-    """Returns m_ij, `[B, N, K, H]`."""
-    batch, n, k, _ = told.shape
-    rows = tf.reshape(tf.range(batch * n), [batch, n, 1])
-    senders = rows[:, :1] + edges.neighbours.senders
-    receivers = tf.broadcast_to(rows, [batch, n, k])
-    flat = tf.reshape(scalars, [batch * n, scalars.shape[-1]])
-    message = self.edge(
-      Gathered(flat, tf.reshape(receivers, [-1])),
-      Gathered(flat, tf.reshape(senders, [-1])),
-      tf.reshape(told, [batch * n * k, told.shape[-1]]),
-    )
-    return tf.reshape(message, [batch, n, k, message.shape[-1]])
 
 
 def _bounded(shift):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from nbody_bench import capacity, graphs
 from nbody_bench.arrays import Array
 from nbody_bench.graphs import Neighbours
+from nbody_bench.networks import Gathered
 from nbody_bench.problems import Problem
 from nbody_bench.states import Domain, Particles, State
 
@@ -28,6 +29,70 @@ class Edges(NamedTuple):
   neighbours: Neighbours
   features: Array
   mask: Array
+
+
+class Rows(NamedTuple):
+  """The edges that there are, one below the other.
+
+  For networks of edges: where some particles have far more neighbours than most
+  (a hip and a hand), half of `[B, N, K]` is padding, which they need not see.
+
+  Attributes:
+    senders: `[M]` rows of `[B N]` particles.
+    receivers: `[M]`, likewise.
+    shape: (B, N, K).
+    place: `[M]` rows of `[B N K]`; None where all are edges.
+    row: `[B, N, K]`, which of the M an edge is, M for what is none; or None.
+  """
+
+  senders: Array
+  receivers: Array
+  shape: tuple[int, int, int]
+  place: Array | None = None
+  row: Array | None = None
+
+  def of_nodes(self, values: Array) -> tuple[Gathered, Gathered]:
+    """Returns rows of `[B, N, F]` for receivers and for senders, `[M, F]`."""
+    flat = tf.reshape(values, [-1, values.shape[-1]])
+    return Gathered(flat, self.receivers), Gathered(flat, self.senders)
+
+  def of_edges(self, values: Array) -> Array:
+    """Returns `[M, F]` of `[B, N, K, F]`."""
+    flat = tf.reshape(values, [-1, values.shape[-1]])
+    return flat if self.place is None else tf.gather(flat, self.place)
+
+  def spread(self, values: Array) -> Array:
+    """Returns `[B, N, K, F]` of `[M, F]`, 0 for what is no edge."""
+    if self.row is None:
+      return tf.reshape(values, [*self.shape, values.shape[-1]])
+    return tf.gather(tf.pad(values, [[0, 1], [0, 0]]), self.row)
+
+
+def rows(edges: Edges) -> Rows:
+  """Returns the edges that there are; all, where none is padding."""
+  senders, mask = edges.neighbours
+  batch, n, k = senders.shape
+  particle = tf.reshape(tf.range(batch * n), [batch, n, 1])
+  senders = tf.reshape(particle[:, :1] + senders, [-1])
+  receivers = tf.reshape(tf.broadcast_to(particle, [batch, n, k]), [-1])
+  if mask is None:
+    return Rows(senders, receivers, (batch, n, k))
+  is_edge = tf.reshape(mask, [-1]) > 0
+  before = tf.cumsum(tf.cast(is_edge, tf.int32), exclusive=True)
+  need = tf.reduce_sum(tf.cast(is_edge, tf.int32))
+  count = capacity.fit("padded_edges", need, batch * n * k)
+  row = tf.where(is_edge, tf.minimum(before, count), count)
+  # Rows to spare are those of the first place, and go nowhere.
+  place = tf.math.unsorted_segment_sum(tf.range(batch * n * k), row, count + 1)[
+    :count
+  ]
+  return Rows(
+    tf.gather(senders, place),
+    tf.gather(receivers, place),
+    (batch, n, k),
+    place,
+    tf.reshape(row, [batch, n, k]),
+  )
 
 
 def edges(problem: Problem, position: Array, particles: Particles) -> Edges:
