@@ -55,7 +55,7 @@ def _progress(plan, found):
   rows = list(found.values())
   seeds = [len(row["seeds"]) for row in rows]
   if all(run.train_steps for run in plan.runs):
-    minutes = "steps as published"
+    minutes = "a number of steps"
   else:
     minutes = _range([row["core_minutes"] for row in rows])
     minutes += f" of {plan.core_minutes:g}"

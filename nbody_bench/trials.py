@@ -212,19 +212,22 @@ class _Pilots:
       train_steps=steps,
       warmup_steps=min(self._recipe.warmup_steps, steps // 2),
     )
-    step, taken = 0, []
+    step, taken, counted = 0, [], []
     with Progress(f"{self._label} at {rate:g}", 0, steps) as progress:
       while step < steps:
         count = updates.steps_a_call(taken[-1]) if taken else 1
         count = min(count, steps - step)
-        began = time.perf_counter()
+        sizes, began = dict(update.sizes), time.perf_counter()
         done = np.array(update(step, count))
         taken.append((time.perf_counter() - began) / count)
+        # Not a call that compiles: the first, or one that needed more room.
+        if step and update.sizes == sizes:
+          counted.append(taken[-1])
         step += count
         if not np.isfinite(done).all():
           raise training.NonFiniteLossError(f"breaks down at step {step}")
         progress.show(step, float(done[-1, 0]))
-    return float(np.median(taken))
+    return float(np.median(counted or taken))
 
   def _error(self, steps):
     """Returns the error on the validation split.

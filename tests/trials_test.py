@@ -3,10 +3,12 @@
 import json
 import math
 import time
+import types
 
 import pytest
 
 from nbody_bench import held_out, run, trials
+from nbody_bench.recipes import Recipe
 
 _MODEL = (
   "--model=ogn",
@@ -59,6 +61,27 @@ def test_every_rate_begins_anew(tmp_path, data_dir, capsys):
   log = (tmp_path / "run" / "seed_0" / "metrics.jsonl").read_text()
   last = json.loads(log.splitlines()[-1])
   assert last["rollout_rmse_20"] == errors[3e-2]
+
+
+class _Growing:
+  """Updates of which the first compiles, and one call that needs more room."""
+
+  def __init__(self):
+    self.sizes, self.recipe = {"edges": 1}, Recipe(train_steps=10, batch_size=1)
+    self.variables, self.optimizer = [], types.SimpleNamespace(variables=[])
+
+  def __call__(self, step, count):
+    compiles = step == 0
+    if step + count > 8 and self.sizes["edges"] == 1:
+      self.sizes, compiles = {"edges": 2}, True
+    time.sleep(1.0 if compiles else 0.01 * count)
+    return [(1.0, 1.0)] * count
+
+
+def test_what_compiles_is_no_measure_of_a_step():
+  """Three calls: the first, one step, and eight with a compilation."""
+  pilots = trials._Pilots("model", _Growing(), object(), dict, seed=0)
+  assert pilots.timed(1e-3, 10) < 0.05
 
 
 def test_one_rate_is_only_timed(tmp_path, data_dir, monkeypatch, capsys):
