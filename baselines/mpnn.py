@@ -90,12 +90,14 @@ class MessageLayer(snt.Module):
   def __init__(self, width: int, name: str):
     super().__init__(name=name)
     silu = tf.nn.silu
-    self.edge = networks.mlp([width, width], silu, True, "edge")
+    # The products of nodes are taken once for a node, not for each edge.
+    self.edge = networks.JoinedMLP([width, width], silu, True, "edge")
     self.node = networks.mlp([width, width], silu, name="node")
 
   def __call__(self, nodes: Array, edges: Edges) -> Array:
     """Returns the next values of nodes, `[B, N, H]`."""
-    received, sent = geometry.ends(nodes, edges)
-    message = self.edge(tf.concat([received, sent, edges.features], -1))
-    heard = geometry.total(message, edges)
+    rows = geometry.rows(edges)
+    features = rows.of_edges(edges.features)
+    message = self.edge(*rows.of_nodes(nodes), features)
+    heard = geometry.total(rows.spread(message), edges)
     return nodes + self.node(tf.concat([nodes, heard], -1))
