@@ -39,7 +39,7 @@ smaller ones. Where the row is not trained here its weights in
 `baselines/weights/<experiment>/` serve, if they are of the same budget.
 `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given for a
 single run. One with `train_steps` makes as many, with the learning rate of its
-recipe: a published training in full, whatever it takes.
+recipe, whatever they take: a published training, or as many for each model.
 `as_published` is what a run is where the published setting is asked for
 (`published`): steps, `config` and `recipe`, and nothing of its other settings.
 Each evaluation rolls trained runs out on another task or data set, and each

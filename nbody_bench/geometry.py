@@ -80,7 +80,7 @@ def rows(edges: Edges) -> Rows:
   is_edge = tf.reshape(mask, [-1]) > 0
   before = tf.cumsum(tf.cast(is_edge, tf.int32), exclusive=True)
   need = tf.reduce_sum(tf.cast(is_edge, tf.int32))
-  count = capacity.fit("padded_edges", need, batch * n * k)
+  count = capacity.fit("real_edges", need, batch * n * k)
   row = tf.where(is_edge, tf.minimum(before, count), count)
   # Rows to spare are those of the first place, and go nowhere.
   place = tf.math.unsorted_segment_sum(tf.range(batch * n * k), row, count + 1)[

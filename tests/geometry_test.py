@@ -45,17 +45,17 @@ def test_rows_are_the_edges_that_there_are():
 def test_room_to_spare_changes_nothing():
   _, edges = _edges()
   values = tf.random.normal([*edges.mask.shape[:3], 2], dtype=tf.float64)
-  with capacity.within(capacity.Room({"padded_edges": 30})) as room:
+  with capacity.within(capacity.Room({"real_edges": 30})) as room:
     rows = geometry.rows(edges)
   assert rows.senders.shape == [30]
-  assert capacity.needed(room.names, room.needs) == {"padded_edges": 22}
+  assert capacity.needed(room.names, room.needs) == {"real_edges": 22}
   found = rows.spread(rows.of_edges(values))
   np.testing.assert_array_equal(found, (values * edges.mask).numpy())
 
 
 def test_too_little_room_is_told():
   _, edges = _edges()
-  with capacity.within(capacity.Room({"padded_edges": 16})) as room:
+  with capacity.within(capacity.Room({"real_edges": 16})) as room:
     geometry.rows(edges)
   assert room.overflow
 
