@@ -1,4 +1,4 @@
-"""ForceNet, GNS and the median: references, counts, variants, training."""
+"""ForceNet, GNS, pair forces and the median: references, counts, training."""
 
 import dataclasses
 
@@ -206,6 +206,7 @@ def test_forcenet_matches_the_reference(name, basis, dtype, tolerance):
     ),
     ("gns", {}, 12_450_819),
     ("median", {}, 3),
+    ("pair_forces", {}, 5_000),
   ],
 )
 def test_published_parameter_counts(molecule, name, config, expected):
@@ -393,6 +394,11 @@ def test_nofilter_sums_filters(molecule):
     ("forcenet", {"num_functions": 1}, "num_functions is 1; it must be >= 2"),
     ("gns", {"num_layers": 0}, "num_layers is 0; it must be >= 1"),
     ("gns", {"cutoff": 0.0}, "cutoff is 0.0"),
+    (
+      "pair_forces",
+      {"num_gaussians": 1},
+      "num_gaussians is 1; it must be >= 2",
+    ),
   ],
 )
 def test_settings_that_cannot_be_are_refused(name, config, message):
@@ -599,6 +605,43 @@ def test_the_median_has_the_least_error():
     assert loss >= losses[0, axis] - 1e-6, (step, axis)
   force = evaluated(model, data)
   np.testing.assert_allclose(force, np.broadcast_to(force[0, 0], force.shape))
+
+
+def bodies(law, batch, seed):
+  """Returns bodies in open space that accelerate by a law of distance.
+
+  In proportion to the other's mass, and to both charges.
+  """
+  rng = np.random.default_rng(seed)
+  place = rng.uniform(-0.8, 0.8, (batch, 1, 6, 3))
+  mass, charge = rng.uniform(0.5, 2, (2, batch, 6))
+  apart = place[:, 0, None] - place[:, 0, :, None]  # from row to column
+  distance = np.linalg.norm(apart, axis=-1) + np.eye(6)
+  told = mass[:, None] - charge[:, None] * charge[:, :, None]
+  pull = mass[:, :, None] * told * law(distance) / distance
+  return Trajectory(
+    np.zeros(1),
+    State(place, np.zeros_like(place)),
+    Particles(mass=mass, charge=charge),
+    Domain(np.full((batch, 3), np.inf)),
+    force=np.einsum("bij,bijd->bid", pull, apart)[:, None],
+  )
+
+
+def test_pair_forces_find_any_law_of_pairs_by_least_squares():
+  """Which then holds of bodies that were not seen."""
+  data = [bodies(lambda d: np.exp(-d) / (d + 0.5), 30, seed) for seed in (0, 1)]
+  model = make("pair_forces", SPACE, cutoff=3.0, num_gaussians=12)
+  assert not evaluated(model, data[0]).any()
+  columns = []
+  for one in np.eye(9 * 12):
+    model.weights.assign(one.reshape(9, 12))
+    columns.append(evaluated(model, data[0]).ravel())
+  # Accelerations are learned: a force is told times the mass.
+  found = np.linalg.lstsq(np.array(columns).T, data[0].force.ravel(), 1e-6)[0]
+  model.weights.assign(found.reshape(9, 12))
+  error = evaluated(model, data[1]) - data[1].force[:, 0]
+  assert np.std(error) < 1e-2 * np.std(data[1].force)
 
 
 def test_a_roll_out_of_gravity_is_finite():
