@@ -54,10 +54,11 @@ def _progress(plan, found):
   """Returns three cells: models, seeds and core-minutes."""
   rows = list(found.values())
   seeds = [len(row["seeds"]) for row in rows]
-  if all(run.train_steps for run in plan.runs):
+  if plan.counts_steps:
     minutes = "a number of steps"
   else:
-    minutes = _range([row["core_minutes"] for row in rows])
+    told = [row["core_minutes"] for row in rows]
+    minutes = _range([each for each in told if each is not None])
     minutes += f" of {plan.core_minutes:g}"
   return (
     f"{len(rows)} of {len(plan.runs)} | {_range(seeds)} of {len(plan.seeds)} | "

@@ -96,7 +96,7 @@ def _minutes(plan, results):
 
 
 def _budget(plan, results):
-  if all(run.train_steps for run in plan.runs):
+  if plan.counts_steps:
     return "Every run makes as many steps as it says here"
   rates = ", ".join(f"{x:g}" for x in plan.learning_rates)
   choice = f", learning rate {rates}" if rates else ""

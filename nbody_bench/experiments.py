@@ -209,6 +209,15 @@ class Experiment:
   learning_rates: tuple[float, ...] = ()
   published_seeds: tuple[int, ...] = (0,)
 
+  @property
+  def counts_steps(self) -> bool:
+    """Whether runs make as many steps as they say, not what fits in minutes.
+
+    Its own ones: those of another experiment are as they were made there.
+    """
+    own = [run for run in self.runs if not run.same_as] or self.runs
+    return all(run.train_steps for run in own)
+
 
 def published(plan: Experiment) -> Experiment:
   """Returns an experiment in the published setting, under a name of its own.
