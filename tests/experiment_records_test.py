@@ -5,7 +5,13 @@ import json
 
 import pytest
 
-from nbody_bench import experiment_records, experiment_report, experiments
+from nbody_bench import (
+  experiment_index,
+  experiment_records,
+  experiment_report,
+  experiments,
+  trials,
+)
 
 RUN = experiments.Run(
   name="small",
@@ -124,6 +130,64 @@ def test_the_page_says_what_the_error_of_the_labels_gives(recorded):
     in page
   )
   assert "| Small | 1 | 0.1 (@2) |\n| *the labels of" in page
+
+
+PLANS = {
+  "own": """
+title = "A small one"
+metrics = ["rollout_rmse"]
+core_minutes = 4
+seeds = [0]
+
+[[runs]]
+name = "small"
+label = "Small"
+model = "ogn"
+dataset = "nbody_gravity/smoke"
+rollout_steps = [2]
+""",
+  "again": """
+title = "As many steps"
+metrics = ["rollout_rmse"]
+core_minutes = 4
+seeds = [0, 1]
+
+[[runs]]
+name = "small"
+label = "Small"
+same_as = "own/small"
+
+[[runs]]
+name = "counted"
+label = "Counted"
+model = "ogn"
+dataset = "nbody_gravity/smoke"
+rollout_steps = [2]
+train_steps = 5
+""",
+}
+
+
+def test_rows_of_minutes_and_of_steps_stand_on_one_page(tmp_path):
+  """A row of another experiment has minutes, one beside it steps."""
+  for name, text in PLANS.items():
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / experiments.FILE).write_text(text)
+    made = {"own": "small", "again": "counted"}[name]
+    finish(tmp_path / "made" / name / made, "rollout_rmse", {0: 0.5})
+    minutes = {"core_minutes": {"own": 2.0, "again": None}[name]}
+    choice = tmp_path / "made" / name / made / trials.CHOICE
+    choice.write_text(json.dumps(minutes))
+    plan = experiments.read(tmp_path, name)
+    record = experiment_records.gather(plan, tmp_path / "made" / name, folder)
+    page = experiment_report.write(plan, record, folder).read_text()
+  assert "Every run makes as many steps as it says here" in page
+  assert "| Small | 1 | 5 | " in page
+  assert "| Counted | 1 | 5 | " in page
+  index = experiment_index.text(tmp_path)
+  assert "[A small one](own/RESULTS.md) | 1 of 1 | 1 of 1 | 2 of 4 |" in index
+  assert "(again/RESULTS.md) | 2 of 2 | 1 of 2 | a number of steps |" in index
 
 
 def test_an_evaluation_on_the_data_of_the_run_is_the_run(recorded):
