@@ -31,7 +31,8 @@ _ROUNDING = 1e-6
 _NETWORK = 100
 # The error on twins over that on what they are twins of.
 _TWINS = 10.0
-# Versions of a model on one task, before it is said and before it is refused.
+# Versions of a model on one task, before it is said; of the same settings,
+# before it is refused.
 _MANY_VERSIONS, _MOST_VERSIONS = 5, 20
 
 
@@ -189,20 +190,29 @@ def broken_symmetry(evidence: Evidence) -> list[dict[str, str]]:
 
 
 def many_versions(evidence: Evidence) -> list[dict[str, str]]:
-  """Finds models that are tuned on the board."""
-  model = evidence.content["model_key"]
-  count = 1 + sum(
-    other.key.split("/")[0] == model and _same_task(evidence, other)
+  """Finds models that are tuned on the board.
+
+  Versions that differ in the settings of the model may be a study of its parts,
+  and are a flag. Many of the same settings are a search among rates, steps and
+  seeds.
+  """
+  model, config = (evidence.content[k] for k in ("model_key", "config"))
+  versions = [
+    other
     for other in evidence.others
-  )
+    if other.key.split("/")[0] == model and _same_task(evidence, other)
+  ]
+  count = 1 + len(versions)
+  alike = 1 + sum(other.config == config for other in versions)
   if count <= _MANY_VERSIONS:
     return []
   return [
     finding(
       "tuned on the board",
-      "reject" if count > _MOST_VERSIONS else "flag",
-      f"this is version number {count} of {model} for this task, of at most "
-      f"{_MOST_VERSIONS}; choose settings on the validation split",
+      "reject" if alike > _MOST_VERSIONS else "flag",
+      f"this is version number {count} of {model} for this task, and number "
+      f"{alike} with these settings, of at most {_MOST_VERSIONS}; choose "
+      "settings on the validation split",
     )
   ]
 

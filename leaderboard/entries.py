@@ -144,6 +144,7 @@ def predecessors(
     Other(
       entry.key,
       [p["sha256"] for p in entry.submission["predictions"]],
+      entry.submission["config"],
       entry.fingerprint,
     )
     for entry in entries

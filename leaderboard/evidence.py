@@ -27,11 +27,13 @@ class Other(NamedTuple):
   Attributes:
     key: of its submission, `model/version/task`.
     hashes: SHA-256 of its files of predictions.
+    config: settings of its model.
     fingerprint: of `duplicates.fingerprint`, or None if it has none.
   """
 
   key: str
   hashes: Sequence[str]
+  config: Mapping[str, Any]
   fingerprint: np.ndarray | None
 
 

@@ -88,12 +88,15 @@ class Board:
     case = Case(submission, task, truth, self.problem, entry.predictions)
     return honesty.findings(case, entry.others, entry.disagreements)
 
-  def other(self, model: str, predictions, task="rollout", version="1"):
+  def other(
+    self, model: str, predictions, task="rollout", version="1", **config
+  ):
     """Returns an entry that is on the board already."""
     made, truth = self.truth(task)
     return Other(
       f"{model}/{version}/{made.id.replace('/', '-')}",
       [digest(p) for p in predictions],
+      config,
       duplicates.fingerprint(made, predictions, truth),
     )
 
@@ -105,6 +108,7 @@ def content(entry: Entry, task: tasks.Task) -> dict[str, Any]:
     "version": "1",
     "task": task.id,
     "card": {"division": entry.division},
+    "config": {},
     "training": {"num_parameters": entry.num_parameters},
     "predictions": [
       {"seed": seed, "sha256": digest(p)}
@@ -153,6 +157,17 @@ def tuned_on_the_board(board):
   """(b) The twenty-first version; the errors of each are its own."""
   versions = [
     board.other("forged", (noisy(board.ballistic(), 0.1, k),), version=str(k))
+    for k in range(1, 21)
+  ]
+  return Entry((noisy(board.ballistic(), 0.1),), others=tuple(versions))
+
+
+def study_of_parts(board):
+  """(b) As many versions, each with settings of its own."""
+  versions = [
+    board.other(
+      "forged", (noisy(board.ballistic(), 0.1, k),), version=str(k), width=k
+    )
     for k in range(1, 21)
   ]
   return Entry((noisy(board.ballistic(), 0.1),), others=tuple(versions))
@@ -230,7 +245,13 @@ def copied_seed(board):
 # Builder, kind of the finding, verdict, reason.
 FORGERIES = (
   (trained_on_the_test, "lookup table", "reject", "mirrored twins are"),
-  (tuned_on_the_board, "tuned on the board", "reject", "version number 21"),
+  (tuned_on_the_board, "tuned on the board", "reject", "number 21 with these"),
+  (
+    study_of_parts,
+    "tuned on the board",
+    "flag",
+    "21 of forged .* number 1 with",
+  ),
   (solver, "solver", "redivision", "a converged solver of the true law"),
   (coarse_solver, "solver", "redivision", r"those of leapfrog \(1 a frame\)"),
   (leaked_labels, "leaked labels", "reject", "100 % of its late position"),
