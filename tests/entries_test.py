@@ -279,6 +279,20 @@ def test_a_spoilt_entry_is_named(spoil, message, board, tmp_path):
   assert str(folder) in str(error.value)
 
 
+def test_checks_are_told_what_is_on_the_board(board):
+  """Files, settings and errors of each entry, and those before it alone."""
+  (entry,) = entries.all_of(board)
+  (other,) = entries.predecessors([entry])
+  assert other.key.startswith(f"{MODEL}/")
+  assert other.hashes == [p["sha256"] for p in entry.submission["predictions"]]
+  settings = {"width": 3}
+  wide = entry._replace(submission=entry.submission | {"config": settings})
+  assert entries.predecessors([wide])[0].config == settings
+  assert other.config == entry.submission["config"]
+  np.testing.assert_array_equal(other.fingerprint, entry.fingerprint)
+  assert not entries.predecessors([entry], of=entry)
+
+
 def test_a_bomb_of_an_entry_is_not_unpacked(board):
   (folder,) = entries.folders(board)
   np.savez_compressed(folder / "preview.npz", x=np.zeros(2**27, np.uint8))
