@@ -28,7 +28,7 @@ def main(board: pathlib.Path) -> None:
     path = board / name / "1" / _TASK / "scores.json"
     scores = json.loads(path.read_text())
     curve = scores["scores"]["rollout_rmse"]["curve"]
-    time = scores["task"]["time_step"] * np.arange(1, len(curve) + 1)
+    time = scores["task"]["times"]
     right.semilogy(time, curve, color=colour, label=label)
   floor = scores["floor"]["rollout_rmse"]["curve"]
   right.semilogy(time, floor, "--", color="0.5", label="label error")

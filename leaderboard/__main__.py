@@ -110,12 +110,15 @@ def rescore(values):
   """Re-scores the whole board."""
   from nbody_bench.leaderboard import rescoring
 
-  changes, left, wrong = rescoring.rescore(_board(values), values.data_dir)
-  print(changes)
-  for line in left:
+  result = rescoring.rescore(_board(values), values.data_dir)
+  print(result.changes)
+  for line in result.left:
     print(f"NOT RE-SCORED: {line}")
-  if wrong:
-    raise ValueError("; ".join(wrong))
+  print(f"{result.num_done} of {result.num_entries} re-scored")
+  if result.wrong:
+    raise ValueError("; ".join(result.wrong))
+  # Where nothing was looked at, nothing is known to be well.
+  return 1 if result.num_entries and not result.num_done else 0
 
 
 def build(values):
@@ -200,7 +203,10 @@ def _needed(values, flag):
 
 
 def main(argv=None):
-  """Entry point; returns the exit code: 1 for a submission that is refused."""
+  """Entry point; returns the exit code.
+
+  1 for a submission that is refused, and where nothing could be re-scored.
+  """
   return command_line.run(leaderboard, define, argv, __doc__)
 
 

@@ -15,6 +15,7 @@ from nbody_bench.leaderboard import (
   previews,
   site,
   standings,
+  units,
 )
 from nbody_bench.leaderboard.composite import SCALES
 from nbody_bench.leaderboard.entries import Entry
@@ -22,8 +23,8 @@ from nbody_bench.metrics import METRIC_VERSION
 
 _DESCRIPTIONS = {
   "motion": (
-    "Predict {num_steps} steps of the first {num_trajectories} trajectories of "
-    "split '{split}' from their initial states."
+    "Predict the first {num_trajectories} trajectories of split '{split}', "
+    "each from its given state."
   ),
   "forces": (
     "Predict the forces on the atoms of the first {num_trajectories} "
@@ -34,6 +35,17 @@ _DESCRIPTIONS = {
     "predicted forces."
   ),
 }
+# What the checks of `honesty` can tell from the arrays.
+_STEPS_CHECKED = (
+  "Honesty checks compare every step with the law of the data here: labels, "
+  "solvers, and parts or trajectories of another origin leave traces, unless "
+  "the motion is too tame."
+)
+_NO_STEPS_CHECKED = (
+  "Honesty checks have no sequence of steps under a known law here: labels "
+  "with a little noise cannot be told from a good model, and a rank rests on "
+  "its authors' word until the entry is marked reproduced."
+)
 
 
 def build(board: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
@@ -75,18 +87,24 @@ def _task(found):
   stands = standings.of_task(found)
   scores = found[0].scores
   task, floor = scores["task"], scores["floor"]
+  dataset = task["id"].rpartition("/")[0]
+  names = standings.metrics(found)
+  # The metric that is given where the law can be asked for every step.
+  is_checked = "local_defect" in names
   return {
     "id": task["id"],
     "description": _DESCRIPTIONS[task["kind"]].format(**task),
-    "dataset": task["id"].rpartition("/")[0],
+    "checks": _STEPS_CHECKED if is_checked else _NO_STEPS_CHECKED,
+    "dataset": dataset,
     "name": task["id"].rpartition("/")[2].removesuffix(str(task["num_steps"])),
     "kind": task["kind"],
     "num_trajectories": task["num_trajectories"],
     "num_particles": task["num_particles"],
-    "time_step": task["time_step"],
+    "times": task["times"],
+    "time_unit": units.of_time(dataset),
     "horizon": task["num_steps"],
     "report_steps": task["report_steps"],
-    "metrics": [_metric(name) for name in standings.metrics(found)],
+    "metrics": [_metric(name, dataset) for name in names],
     "floor": {name: value["at"] for name, value in floor.items()},
     "floor_curves": {
       name: _curve(value["curve"]) for name, value in floor.items()
@@ -96,12 +114,12 @@ def _task(found):
   }
 
 
-def _metric(name):
+def _metric(name, dataset):
   metric = evaluation.metric(name)
   return {
     "name": name,
     "label": metric.label,
-    "unit": "",
+    "unit": units.of_metric(name, dataset),
     "better": metric.better,
     "cap": metric.cap if np.isfinite(metric.cap) else None,
     "description": metric.description,
@@ -152,9 +170,18 @@ def _entry(entry, stands, i):
     "equivariance": submission.get("equivariance"),
     "diverged": scores["diverged"],
     "worst": scores["worst"],
-    "preview": previews.page_data(entry.preview),
+    "preview": previews.page_data(entry.preview, scores["task"]["times"]),
     "per_seed": {k: v["per_seed"] for k, v in scores["scores"].items()},
+    "arrays": _addresses(entry),
   }
+
+
+def _addresses(entry):
+  """Returns where the arrays of an entry are offered, empty if nowhere."""
+  if entry.scores["arrays_at"]:
+    return [entry.scores["arrays_at"]]
+  files = entry.submission["predictions"]
+  return [file["url"] for file in files if file.get("url")]
 
 
 def _scores(scores, intervals):

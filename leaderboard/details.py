@@ -59,12 +59,12 @@ def band(name: str, each: Sequence[Values]) -> list[list[float]]:
   return [[rounded(x) for x in side] for side in np.transpose(edges)]
 
 
-def survival(each: Sequence[Values], time: np.ndarray) -> list[float]:
+def survival(each: Sequence[Values], times: np.ndarray) -> list[float]:
   """Returns the share of roll-outs that have not failed, at each step.
 
   Args:
     each: as above; what counts as failure is up to `time_to_failure`.
-    time: `[T]` of the values.
+    times: `[P]` of the steps, after the given frame.
 
   Returns:
     One number a step, from step 1; empty if the task has not that metric.
@@ -72,7 +72,7 @@ def survival(each: Sequence[Values], time: np.ndarray) -> list[float]:
   if "time_to_failure" not in each[0]:
     return []
   valid = np.concatenate([x["time_to_failure"] for x in each])
-  alive = valid[:, 1:] >= (time - time[0])[1:] * (1 - 1e-9)
+  alive = valid[:, 1:] >= times * (1 - 1e-9)
   return np.mean(alive, 0).tolist()
 
 

@@ -19,9 +19,15 @@ from nbody_bench.tasks import Task
 _TRAJECTORIES, _STEPS, _PARTICLES = 8, 4, 6
 # Twins are of the first trajectories.
 _FIRST_TRAJECTORIES = 32
-# Distance over size of errors that are correlated by 0.999. One training on two
+# Distance of errors that are correlated by 0.999. One training on two
 # processors: 0.002; two seeds: 0.99; leapfrog with 2 and 4 steps: 0.78.
 _ALIKE = 0.045
+# Seeds whose errors are mostly those of the integrator are apart by 0.008.
+_ONE_TRAINING = 1e-3
+# Of so many numbers the direction tells whose errors they are, whatever they
+# are multiplied by: unlike models of a data set are apart by 0.05 and more. Of
+# one oscillator it is the phase that is off, in all models: two numbers.
+_DIRECTION = 8
 # Errors so close to those of `_idle` are alike in all that has learned nothing.
 _IDLE = 0.2
 # Above the label error, where errors are a predictor's own.
@@ -79,7 +85,11 @@ def fingerprint(task: Task, predictions, truth: Split) -> np.ndarray:
 
 
 def distance(one: np.ndarray, other: np.ndarray, counts: np.ndarray) -> float:
-  """Returns how far two errors are from one another, over their size.
+  """Returns how far two errors are from one another.
+
+  The sine of the angle between them: whoever moves another's predictions
+  towards the labels has the same errors, only smaller. Of few numbers the
+  distance over the size.
 
   Args:
     one: `[M, K, n]`.
@@ -90,8 +100,11 @@ def distance(one: np.ndarray, other: np.ndarray, counts: np.ndarray) -> float:
     The median over trajectories and steps; infinity where too few count.
   """
   with np.errstate(all="ignore"):
-    larger = np.maximum(_size(one), _size(other))
-    apart = _size(one - other) / larger
+    if one.shape[-1] < _DIRECTION:
+      apart = _size(one - other) / np.maximum(_size(one), _size(other))
+    else:
+      cosine = np.mean(one * other, -1) / (_size(one) * _size(other))
+      apart = np.sqrt(np.maximum(0, 1 - cosine**2))
   counts = counts & np.isfinite(apart)
   if not np.mean(counts) >= 0.25:
     return float("inf")
@@ -126,27 +139,40 @@ def copied_errors(evidence: Evidence) -> list[dict[str, str]]:
       closest, key = min((closest, key), (apart, other.key))
   if closest > _ALIKE:
     return []
-  detail = f" (apart by {100 * closest:.2g} % of their size)"
+  detail = f" but for {100 * closest:.2g} %, or in proportion to them"
   return [_duplicate(evidence, key, "has the errors of", detail)]
 
 
 def copied_seeds(evidence: Evidence) -> list[dict[str, str]]:
-  """Finds seeds that are one roll-out."""
+  """Finds seeds that are one training.
+
+  Where training has one end, whatever it begins with, honest seeds are alike:
+  they tell nothing that a single one does not.
+  """
   is_network = evidence.content["training"]["num_parameters"] >= _NETWORK
-  found = []
+  counts, found = _counts(evidence), []
   pairs = itertools.combinations(
-    zip(evidence.content["predictions"], evidence.predictions, strict=True), 2
+    zip(
+      evidence.content["predictions"],
+      evidence.predictions,
+      _fingerprint(evidence).astype(float),
+      strict=True,
+    ),
+    2,
   )
-  for (one, first), (other, second) in pairs:
-    if all(
+  for (one, first, errors), (other, second, others) in pairs:
+    same = all(
       np.array_equal(a, b, equal_nan=True)
       for a, b in zip(first, second, strict=True)
-    ):
+    )
+    apart = distance(errors, others, counts(errors) & counts(others))
+    if same or apart < _ONE_TRAINING:
       found.append(
         finding(
           "copied seed",
-          "reject" if is_network else "flag",
-          f"seeds {one['seed']} and {other['seed']} are one roll-out; each "
+          "reject" if same and is_network else "unranked",
+          f"seeds {one['seed']} and {other['seed']} are "
+          f"{'one roll-out' if same else 'alike, as one training is'}; each "
           "seed is a training run of its own",
         )
       )

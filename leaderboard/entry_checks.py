@@ -202,6 +202,8 @@ def _uneven(content):
       faults.append(f"floor.{name}: steps are not those of the task")
   if len(content["survival"]) not in (0, task["num_steps"]):
     faults.append(f"survival: has {len(content['survival'])} steps")
+  if len(task["times"]) != (task["num_steps"] * (task["kind"] == "motion")):
+    faults.append(f"task.times: has {len(task['times'])} steps")
   return faults
 
 

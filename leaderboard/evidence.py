@@ -167,9 +167,16 @@ class Evidence:
       self.sample, self.problem.system, pairs
     )
 
-  def solved(self, start: State | None, solver: solvers.Solver) -> State:
-    """Returns a run `[B, T, N, D]`, by default from the given state."""
+  def solved(
+    self,
+    start: State | None,
+    solver: solvers.Solver,
+    num_frames: int | None = None,
+  ) -> State:
+    """Returns a run `[B, T, N, D]`, by default all, from the given state."""
     sample = self.sample
+    if num_frames is not None:
+      sample = sample.frames(0, num_frames)
     with np.errstate(all="ignore"):
       return solver.solve(
         self.problem.system,
@@ -182,7 +189,7 @@ class Evidence:
 
 
 def finding(kind: str, verdict: str, reason: str) -> dict[str, str]:
-  """Returns a finding: "reject", "redivision" or "flag", and why."""
+  """Returns a finding: its verdict, see `honesty.findings`, and why."""
   return {"kind": kind, "verdict": verdict, "reason": reason}
 
 

@@ -95,6 +95,7 @@ CHECKS: tuple[Callable[[Evidence], list[dict[str, str]]], ...] = (
   duplicates.copied_seeds,
   shadow.leaked_labels,
   shadow.solver_grade,
+  shadow.mixed_trajectories,
   stitching.stitched,
   duplicates.broken_symmetry,
   duplicates.many_versions,
@@ -117,8 +118,9 @@ def findings(
     disagreements: claims that re-scoring does not confirm.
 
   Returns:
-    `{"kind", "verdict", "reason"}` each; the verdict is "reject", "redivision"
-    (to classical) or "flag" (shown, nothing else).
+    `{"kind", "verdict", "reason"}` each; the verdict is "reject", "unranked"
+    (shown without a rank), "redivision" (to classical) or "flag" (said, nothing
+    else).
   """
   evidence = Evidence(
     case.submission.content,

@@ -102,9 +102,14 @@ def _leapfrog(case, relative_cost):
   return states.position[0]
 
 
-def page_data(preview: Arrays) -> dict[str, Any] | None:
-  """Returns nested lists for the page, null where a number is not finite."""
-  if "prediction" not in preview:
+def page_data(preview: Arrays, times: Sequence[float]) -> dict[str, Any] | None:
+  """Returns nested lists for the page, null where a number is not finite.
+
+  Args:
+    preview: of `of_rollouts`.
+    times: of all steps of the task, after the given frame.
+  """
+  if "prediction" not in preview or not times:
     return None
 
   def rollout(i):
@@ -116,9 +121,10 @@ def page_data(preview: Arrays) -> dict[str, Any] | None:
       "prediction": _rows(preview["prediction"][i]),
     }
 
-  count = len(preview["prediction"])
+  count, time = len(preview["prediction"]), preview["time"]
   return rollout(0) | {
-    "times": _rows(preview["time"]),
+    # On the clock of the task, whose last step is always shown.
+    "times": _rows(time - time[-1] + times[-1]),
     "leapfrog": _rows(preview["leapfrog"]) if "leapfrog" in preview else None,
     "worst": [rollout(i) for i in range(1, count)],
   }

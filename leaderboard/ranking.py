@@ -73,6 +73,9 @@ def why_unranked(
   for finding in findings:
     if finding["verdict"] == "reject":
       return f"rejected: {finding['reason']}"
+  for finding in findings:
+    if finding["verdict"] == "unranked":
+      return finding["reason"]
   trained = training["steps"] > 0 or training["num_parameters"] > 0
   if (trained or division != "classical") and num_seeds < MIN_SEEDS:
     return f"{num_seeds} of {MIN_SEEDS} training seeds"

@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from nbody_bench import plugins, submissions, tables
 from nbody_bench.leaderboard import (
@@ -17,9 +18,25 @@ from nbody_bench.leaderboard import (
 from nbody_bench.metrics import METRIC_VERSION
 
 
-def rescore(
-  board: pathlib.Path, data_dir: str | None
-) -> tuple[str, list[str], list[str]]:
+class Result(NamedTuple):
+  """What re-scoring a board came to.
+
+  Attributes:
+    changes: a table of changed ranks.
+    num_entries: of the board.
+    num_done: that were re-scored.
+    left: entries that were left as they are, and why.
+    wrong: what is wrong.
+  """
+
+  changes: str
+  num_entries: int
+  num_done: int
+  left: list[str]
+  wrong: list[str]
+
+
+def rescore(board: pathlib.Path, data_dir: str | None) -> Result:
   """Re-scores all entries whose arrays are at hand.
 
   Also those whose scores are of this version of the metrics: theirs must come
@@ -30,15 +47,12 @@ def rescore(
       it.
     data_dir: where TFDS keeps its data.
 
-  Returns:
-    A table of changed ranks; what was left as it is, and why; what is wrong.
-
   Raises:
     SubmissionError: if an entry is incomplete or its submission not valid.
   """
   folders = entries.folders(board)
   before = entries.all_of(board)
-  left, wrong = [], []
+  num_done, left, wrong = 0, [], []
   for folder, entry in zip(folders, before, strict=True):
     key = folder.relative_to(board).as_posix()
     at = entry.scores["arrays_at"]
@@ -61,7 +75,9 @@ def rescore(
     facts = {"arrays_at": at, "entered": entry.entered}
     facts |= {k: v for k, v in entry.scores.items() if k == "reproduced"}
     entries.write(folder, facts | result, files)
-  return rank_changes(before, entries.all_of(board)), left, wrong
+    num_done += 1
+  changes = rank_changes(before, entries.all_of(board))
+  return Result(changes, len(before), num_done, left, wrong)
 
 
 def rank_changes(

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nbody_bench import evaluation, submissions
 from nbody_bench.files import replace_json
 from nbody_bench.leaderboard import (
@@ -56,6 +58,7 @@ def rescore(
   current = content["metric_version"] == METRIC_VERSION
   wrong = claims.disagreements(content["claims"], result) if current else []
   findings = honesty.findings(case, others, wrong)
+  times = KINDS[task.kind].times(truth.trajectory, task.num_steps)
   scores = {
     "metric_version": METRIC_VERSION,
     "task": {
@@ -65,11 +68,12 @@ def rescore(
       "num_trajectories": task.num_trajectories,
       "num_particles": int(truth.trajectory.state.position.shape[2]),
       "num_steps": task.num_steps,
-      "time_step": case.problem.time_step,
+      # After the given frame; where nothing moves there are none.
+      "times": np.round(times, 9).tolist() if task.kind == "motion" else [],
       "report_steps": list(task.report_steps),
     },
     "scores": result,
-    "survival": details.survival(each, _times(task, truth)),
+    "survival": details.survival(each, times),
     "worst": worst,
     "diverged": sum(evaluation.diverged(task, p) for p in case.predictions),
     "floor": evaluation.floor(task, truth, system),
@@ -101,11 +105,6 @@ def _scores(task, each):
     }
     for name, score in over_seeds.items()
   }
-
-
-def _times(task, truth):
-  kind = KINDS[task.kind]
-  return kind.aligned(truth.trajectory, task.num_steps).time
 
 
 def submit(

@@ -3,6 +3,8 @@
 import dataclasses
 import datetime
 import json
+import math
+import statistics
 from importlib import resources
 from typing import Any
 
@@ -62,4 +64,30 @@ def _beyond_schema(content):
       f"metric_version: {content['metric_version']}, but scores are of version "
       f"{METRIC_VERSION} here; claim them anew with this version"
     )
-  return found
+  return found + _of_timing(content.get("timing"), content["task"])
+
+
+def _of_timing(timing, task):
+  """Returns the faults of times that do not follow from their own samples."""
+  if timing is None:
+    return []
+  found = []
+  num_steps = timing["num_steps"]
+  if not task.endswith(str(num_steps)):
+    found.append(f"timing.num_steps: is {num_steps}, and the task is {task}")
+  seconds = statistics.median(timing["samples_seconds"])
+  leapfrog = statistics.median(timing["leapfrog_samples_seconds"])
+  told = {
+    "rollout_seconds": timing["rollout_seconds"],
+    "seconds_per_step": timing["seconds_per_step"] * num_steps,
+    "relative_to_leapfrog": timing["relative_to_leapfrog"] * leapfrog,
+  }
+  equal = timing.get("equal_error") or {}
+  if speed_up := equal.get("speed_up"):
+    told["equal_error.speed_up"] = equal.get("seconds", 0) / speed_up
+  return found + [
+    f"timing.{name}: is not what the samples give, whose median is "
+    f"{seconds:.3g} s"
+    for name, value in told.items()
+    if not math.isclose(value, seconds, rel_tol=1e-6)
+  ]

@@ -53,10 +53,10 @@ def test_band_holds_two_thirds_of_seeds_and_trajectories():
 
 def test_survival_counts_those_that_have_not_failed():
   valid = np.array([[0, 0.1, 0.2, 0.3], [0, 0.1, 0.1, 0.1]])
-  time = np.array([5.0, 5.1, 5.2, 5.3])
-  alive = details.survival([{"time_to_failure": valid}], time)
+  times = np.array([0.1, 0.2, 0.3])
+  alive = details.survival([{"time_to_failure": valid}], times)
   assert alive == [1.0, 0.5, 0.5]
-  assert details.survival([{"rollout_rmse": valid}], time) == []
+  assert details.survival([{"rollout_rmse": valid}], times) == []
 
 
 def test_the_worst_come_first():
@@ -122,12 +122,17 @@ def test_page_data_of_a_rollout_that_diverged(board):
   position = board.ballistic().position.copy()
   position[0, 5:] = np.nan
   runs = (State(position, position),)
-  shown = previews.page_data(previews.of_rollouts(case(board, runs), []))
+  preview = previews.of_rollouts(case(board, runs), [])
+  times = np.round(preview["time"], 4).tolist()
+  # The data may count from elsewhere than the given state.
+  later = {**preview, "time": preview["time"] + 3.0}
+  shown = previews.page_data(later, times)
+  assert shown["times"] == times
   text = json.dumps(shown, allow_nan=False)
   assert json.loads(text)["prediction"][5][0] == [None, None]
   assert shown["worst"] == []
   assert shown["leapfrog"] is None
-  assert previews.page_data({}) is None
+  assert previews.page_data({}, []) is None
 
 
 @pytest.mark.parametrize("num_particles", [5, 100, 2000])

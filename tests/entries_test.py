@@ -255,6 +255,7 @@ def with_nan(arrays):
     (spoil_json(lambda c: c.pop("worst")), "'worst' is a required property"),
     (spoil_json(lambda c: c.update(x=1)), "'x' was unexpected"),
     (spoil_json(lambda c: c.update(survival=[1.0])), "survival: has 1 steps"),
+    (spoil_json(lambda c: c["task"].update(times=[1.0])), "times: has 1 steps"),
     (spoil_json(of_first("scores", "at", {"7": {}})), "scores.*at.7"),
     (spoil_json(of_first("scores", "curve", [])), "a curve has 0 steps"),
     (spoil_json(of_first("floor", "curve", [1e99])), "floor.*greater than"),

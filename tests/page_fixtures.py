@@ -56,11 +56,13 @@ def _task(num_particles, num_entries, previews, rng):
   return {
     "id": f"nbody_gravity/n{num_particles}/rollout100",
     "description": "Predict 100 steps of the first 50 trajectories.",
+    "checks": "Honesty checks compare every step with the law.",
     "dataset": f"nbody_gravity/n{num_particles}",
     "name": "rollout",
     "num_trajectories": 50,
     "num_particles": num_particles,
-    "time_step": 0.01,
+    "times": (0.01 * np.arange(1, REPORT_STEPS[-1] + 1)).round(9).tolist(),
+    "time_unit": "",
     "horizon": REPORT_STEPS[-1],
     "report_steps": list(REPORT_STEPS),
     "kind": "motion",
@@ -183,6 +185,7 @@ def _entry(index, rng):
       m: {k: [s["mean"] * (1 + 0.1 * j) for j in seeds] for k, s in v.items()}
       for m, v in scores.items()
     },
+    "arrays": [],
   }
 
 

@@ -109,7 +109,11 @@ def test_ranks_ties_and_reasons_are_shown(page, data):
       assert "unranked: 2 of 3 training seeds" in row
     else:
       first, last = rank
-      assert row.startswith(str(first) if first == last else f"{first}–{last}")
+      text_of_rank = str(first) if first == last else f"{first}–{last}"
+      ranked = [
+        e for e in entries if e["ranks"] and e["division"] == entry["division"]
+      ]
+      assert row.startswith(f"{text_of_rank} of {len(ranked)}")
   assert "≈a" in text
   for badge in ("solver-grade: redivision", "room for the answers: flag"):
     assert badge in text
@@ -257,6 +261,61 @@ def test_scaling_joins_the_tasks_of_a_data_set(page):
   assert "∝ N^" in page.run("byId('scaling-key').textContent")
 
 
+def test_scaling_joins_no_unlike_tasks(tab, tmp_path, data):
+  """But for the number that ends the configuration all must agree."""
+  board = json.loads(json.dumps(data))
+  first = board["tasks"][0]
+  other = {"dataset": "nbody_gravity/four", "num_particles": 4}
+  long = {"dataset": "nbody_gravity/n40", "name": "long", "num_particles": 40}
+  slow = {"dataset": "nbody_gravity/n80", "num_particles": 80}
+  slow["times"] = [2 * t for t in first["times"]]
+  law = {"dataset": "nbody_coulomb/n160", "num_particles": 160}
+  for i, change in enumerate((other, long, slow, law)):
+    board["tasks"].append(first | change | {"id": f"{i}/x/rollout100"})
+  tab.open(site.write(board, tmp_path).as_uri())
+  joined = tab.run("relatedTasks(currentTask()).map(task => task.id)")
+  assert joined == [task["id"] for task in data["tasks"]]
+  tab.run("update({task: '0/x/rollout100'})")
+  assert tab.run("byId('scaling-view').hidden")
+  assert tab.complaints() == []
+
+
+def test_where_no_integrator_is_none_is_spoken_of(tab, tmp_path, data):
+  board = json.loads(json.dumps(data))
+  for entry in board["tasks"][0]["entries"]:
+    entry["division"] = "learned-closed"
+  tab.open(site.write(board, tmp_path).as_uri())
+  text = tab.run("byId('front-view').innerText")
+  assert "s a step" in text
+  assert "integrator" not in text
+  assert tab.complaints() == []
+
+
+def test_what_authors_state_is_marked(page):
+  assert "marked * is as its authors state" in page.run(
+    "document.querySelector('header').innerText"
+  )
+  choose(page, "columns", "all")
+  heads = page.run(
+    "[...document.querySelectorAll('#table thead button')]"
+    ".map(node => node.textContent)"
+  )
+  stated = {"Seconds per step", "Time × leapfrog", "Speed-up at equal error"}
+  stated |= {"Timed on", "Parameters", "Training steps", "Training seconds"}
+  stated |= {"Physics given", "Symmetries", "Authors", "Date"}
+  assert {h[:-2] for h in heads if h.endswith("*")} == stated
+
+
+def test_the_legend_says_what_intervals_and_ranks_are(page):
+  legend = page.run("byId('table').nextElementSibling.innerText")
+  for part in (
+    "over training seeds too where an entry has several",
+    "or of all steps up to k",
+    "Entries without a rank follow",
+  ):
+    assert part in " ".join(legend.split()), part
+
+
 def test_the_page_of_a_model(page, data):
   entry = data["tasks"][0]["entries"][1]
   page.run("document.querySelector('a.open[href*=\"model_1%2F1\"]').click()")
@@ -282,6 +341,83 @@ def committed(tmp_path_factory):
   return build.page_data(folder)
 
 
+@pytest.fixture(scope="module")
+def of_tasks(tmp_path_factory):
+  """Page data of an entry of each of some tasks, by task, and the page."""
+  folder = tmp_path_factory.mktemp("tasks")
+  ids = ("mocap-run-last1", "nbody_charged-published-last5")
+  ids += ("nbody_gravity-n20-rollout200", "slabs-emt-forces1")
+  for task in (*ids, "molecules-ethanol-uniform5"):
+    entry = sorted(BOARD.glob(f"*/*/{task}"))[0]
+    shutil.copytree(entry, folder / entry.relative_to(BOARD))
+  data = build.page_data(folder)
+  return {task["id"]: task for task in data["tasks"]}, site.write(data, folder)
+
+
+@pytest.mark.parametrize(
+  ("task", "steps"),
+  [
+    ("mocap/run/last1", "1 step, 30.0 frames of 1/120 s after the given state"),
+    ("molecules/ethanol/uniform5", "5 steps, 10.0 to 50.0 fs after the given"),
+    ("nbody_charged/published/last5", "5 steps, 0.600 to 1.00 after the given"),
+    ("nbody_gravity/n20/rollout200", "200 steps, 0.0100 to 2.00 after the"),
+    ("slabs/emt/forces1", None),
+  ],
+)
+def test_times_count_from_the_given_state(tab, of_tasks, task, steps):
+  data, path = of_tasks
+  tab.open(f"{path.as_uri()}#task={task}")
+  facts = tab.run("byId('task-facts').textContent")
+  if steps is None:
+    assert facts.endswith("structures")
+    return
+  assert steps in facts
+  assert "from its given state" in tab.run(
+    "byId('task-description').textContent"
+  )
+  (entry,) = data[task]["entries"]
+  assert entry["preview"]["times"][-1] == data[task]["times"][-1]
+  assert tab.run("byId('frame-text').textContent") == tab.run(
+    "`t = ${timeText(currentTask(), currentTask().times.at(-1))}`"
+  )
+  if task.endswith("last5"):
+    choose(tab, "cursor", "1")
+    text = tab.run("byId('cursor-text').textContent")
+    assert text == "t = 0.600 (step 1)"
+    assert tab.run("curves.panels[0].times") == [0.6, 0.7, 0.8, 0.9, 1]
+
+
+@pytest.mark.parametrize(
+  ("task", "head"),
+  [
+    ("mocap/run/last1", "F-MSE @1 in (5.64 cm)²"),
+    ("molecules/ethanol/uniform5", "A-MSE @5 in Å²"),
+    ("nbody_charged/published/last5", "F-MSE @5"),
+    ("slabs/emt/forces1", "Force MAE @1 in eV/Å"),
+    ("slabs/emt/forces1", "EFwT @1"),
+  ],
+)
+def test_scores_have_units(tab, of_tasks, task, head):
+  tab.open(f"{of_tasks[1].as_uri()}#task={task}")
+  heads = tab.run(
+    "[...document.querySelectorAll('#table thead button')]"
+    ".map(node => node.textContent)"
+  )
+  assert head in heads
+  assert tab.run("toLatex(visibleEntries(), rowsShown.columns)").isascii()
+
+
+def test_what_checks_can_see_is_said(tab, of_tasks):
+  for task in of_tasks[0]:
+    tab.open(f"{of_tasks[1].as_uri()}#task={task}")
+    text = tab.run("byId('task-checks').textContent")
+    word = "rests on its authors' word until the entry is marked reproduced"
+    assert (word in text) == ("rollout" not in task)
+    assert "Arrays offered for download: 0 of 1 entries." in text
+  tab.run("update({model: keyOf(currentTask().entries[0])})")
+  assert "not offered for download" in tab.run("byId('model').innerText")
+
+
 def test_the_fixtures_have_the_shape_of_a_board(data, committed):
   def shape(value):
     return set(value) if isinstance(value, dict) else None
@@ -300,7 +436,8 @@ def test_the_fixtures_have_the_shape_of_a_board(data, committed):
     **dict.fromkeys(("trajectory_id", "seed"), np.arange(2)),
     **dict.fromkeys(("prediction", "truth"), np.zeros((2, 3, 4, 2))),
   }
-  preview, mine = previews.page_data(arrays), own["entries"][0]["preview"]
+  preview = previews.page_data(arrays, task["times"])
+  mine = own["entries"][0]["preview"]
   assert shape(mine) == shape(preview)
   assert shape(mine["worst"][0]) == shape(preview["worst"][0])
 

@@ -182,7 +182,11 @@ def test_three_seeds_are_ranked(division, training, num_seeds, reason):
 
 def test_rejected_entries_are_not_ranked():
   facts = ("learned-closed", TRAINED, 3)
-  for verdict, reason in (("reject", "rejected: a copy"), ("flag", None)):
+  for verdict, reason in (
+    ("reject", "rejected: a copy"),
+    ("unranked", "a copy"),
+    ("flag", None),
+  ):
     finding = {"kind": "duplicate", "verdict": verdict, "reason": "a copy"}
     assert ranking.why_unranked(*facts, [finding]) == reason
 

@@ -1,18 +1,28 @@
 """Models that would deceive a clock."""
 
+import json
+import pathlib
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nbody_bench import equal_error, rollouts, simulation, testing, timing
+from nbody_bench import (
+  equal_error,
+  rollouts,
+  simulation,
+  submission_schema,
+  testing,
+  timing,
+)
 from nbody_bench.integrators import INTEGRATORS
 from nbody_bench.simulators import ForceSimulator, StepSimulator
 from nbody_bench.solvers import FixedSteps
 from nbody_bench.states import State, Trajectory
 
 STEPS = 4
+BOARD = pathlib.Path(__file__).parents[1] / "leaderboard" / "submissions"
 
 
 def truth(num_frames=STEPS + 1, num_particles=8):
@@ -125,6 +135,21 @@ def test_an_honest_model_has_no_faults():
   assert result["cold_seconds"][0] > result["rollout_seconds"]
   assert result["throughput"]["body_steps_per_second"] > 0
   assert result["environment"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+  "field",
+  ["rollout_seconds", "seconds_per_step", "relative_to_leapfrog", "speed_up"],
+)
+def test_a_time_that_its_samples_do_not_give_is_refused(field):
+  path = BOARD / "leapfrog" / "1" / "nbody_gravity-n20-rollout200"
+  content = json.loads((path / "submission.json").read_text())
+  assert submission_schema.faults(content) == []
+  timing = content["timing"]
+  changed = timing["equal_error"] if field == "speed_up" else timing
+  changed[field] *= 2
+  (fault,) = submission_schema.faults(content)
+  assert f"{field}: is not what the samples give" in fault
 
 
 def test_more_work_than_leapfrog_takes_longer_than_leapfrog():

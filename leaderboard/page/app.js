@@ -13,13 +13,15 @@ function drawTask() {
   byId('task').value = task.id;
   byId('task-heading').textContent = task.id;
   byId('task-description').textContent = task.description ?? '';
-  const { num_particles: particles, time_step: timeStep, horizon } = task;
+  const { num_particles: particles, entries } = task;
+  const moves = task.kind === 'motion';
   byId('task-facts').textContent = [
-    Number.isFinite(particles) ? `N = ${formatCount(particles)} particles` : null,
-    `${formatCount(task.num_trajectories)} trajectories`,
-    Number.isFinite(timeStep) ? `time step ${formatNumber(timeStep)}` : null,
-    Number.isFinite(horizon) ? `horizon ${formatCount(horizon)} steps` : null,
+    Number.isFinite(particles) ? (moves ? `N = ${formatCount(particles)} particles` : `up to ${formatCount(particles)} atoms`) : null,
+    `${formatCount(task.num_trajectories)} ${moves ? 'trajectories' : 'structures'}`,
+    stepsText(task),
   ].filter(Boolean).join(' · ');
+  const offered = entries.filter(({ arrays }) => listOf(arrays).length).length;
+  byId('task-checks').textContent = `${task.checks ?? ''} Arrays offered for download: ${formatCount(offered)} of ${formatCount(entries.length)} entries.`;
   byId('metrics').replaceChildren(...task.metrics.flatMap(describeMetric));
 }
 

@@ -13,6 +13,8 @@ const PRESETS = [
 const DIVISIONS = ['learned-closed', 'learned-open', 'classical'];
 
 const textColumn = (key, label, value, more) => ({ key, label, value, content: entry => [value(entry) || MISSING], ...more });
+// What the board has from the authors alone.
+const stated = label => `${label}\u00a0*`;
 const numberColumn = (key, label, value, more) => ({ key, label, value, number: true, content: entry => [formatCount(value(entry))], ...more });
 
 function allColumns(task) {
@@ -33,22 +35,22 @@ function allColumns(task) {
     }),
     ...scores,
     numberColumn('diverged', 'Diverged roll-outs', entry => entry.diverged, { content: divergedContent, score: true }),
-    timingColumn('seconds_per_step', 'Seconds per step', '', true),
-    timingColumn('relative_to_leapfrog', 'Time × leapfrog', '×', false),
-    timingColumn('speed_up', 'Speed-up at equal error', '×', true, 'higher'),
-    textColumn('device', 'Timed on', entry => entry.timing?.device, { cost: true, wrap: true }),
+    timingColumn('seconds_per_step', stated('Seconds per step'), '', true),
+    timingColumn('relative_to_leapfrog', stated('Time × leapfrog'), '×', false),
+    timingColumn('speed_up', stated('Speed-up at equal error'), '×', true, 'higher'),
+    textColumn('device', stated('Timed on'), entry => entry.timing?.device, { cost: true, wrap: true }),
     numberColumn('board_seconds', 'Seconds per step, by the board', entry => entry.reproduced?.seconds_per_step, {
       better: 'lower', cost: true, title: 'Of a batch, for models that the board has run itself',
       content: entry => boardTime(entry.reproduced),
     }),
-    numberColumn('num_parameters', 'Parameters', entry => entry.num_parameters, { main: true, cost: true }),
-    numberColumn('train_steps', 'Training steps', entry => entry.train_steps || null, { cost: true }),
-    numberColumn('train_seconds', 'Training seconds', entry => entry.train_seconds || null, { cost: true, content: entry => [formatNumber(entry.train_seconds || null)] }),
+    numberColumn('num_parameters', stated('Parameters'), entry => entry.num_parameters, { main: true, cost: true }),
+    numberColumn('train_steps', stated('Training steps'), entry => entry.train_steps || null, { cost: true }),
+    numberColumn('train_seconds', stated('Training seconds'), entry => entry.train_seconds || null, { cost: true, content: entry => [formatNumber(entry.train_seconds || null)] }),
     numberColumn('seeds', 'Seeds', entry => listOf(entry.seeds).length || null, { card: true }),
-    textColumn('physics', 'Physics given', entry => listOf(entry.physics_given).join(', '), { card: true, wrap: true }),
-    textColumn('symmetries', 'Symmetries', entry => listOf(entry.symmetries).join(', '), { card: true, wrap: true }),
-    textColumn('authors', 'Authors', entry => listOf(entry.authors).join(', '), { card: true, wrap: true }),
-    textColumn('date', 'Date', entry => entry.date, { newestFirst: true, card: true, main: true }),
+    textColumn('physics', stated('Physics given'), entry => listOf(entry.physics_given).join(', '), { card: true, wrap: true }),
+    textColumn('symmetries', stated('Symmetries'), entry => listOf(entry.symmetries).join(', '), { card: true, wrap: true }),
+    textColumn('authors', stated('Authors'), entry => listOf(entry.authors).join(', '), { card: true, wrap: true }),
+    textColumn('date', stated('Date'), entry => entry.date, { newestFirst: true, card: true, main: true }),
   ];
   return columns.filter(column => column.key !== 'composite' || weights.size);
 }
@@ -62,13 +64,13 @@ function rankColumn(task, by) {
   const letters = tieLetters(task, by);
   return numberColumn('rank', 'Rank in division', entry => divisionRank(entry, by), {
     head: true, main: true, title: 'From one more than the number of surely better entries of the division, to its size less the number of surely worse ones',
-    fields: entry => ({ rank: rankAt(entry, by) ? rankText(rankAt(entry, by)) : null, tie: letters.get(tieAt(entry, by)) ?? null, unranked: entry.unranked ?? null }),
+    fields: entry => ({ rank: rankAt(entry, by) ? rankText(task, entry, by) : null, tie: letters.get(tieAt(entry, by)) ?? null, unranked: entry.unranked ?? null }),
     content(entry) {
       const rank = rankAt(entry, by);
       if (!rank && isRejected(entry)) return [html('span', { class: 'badge bad', title: entry.unranked }, 'rejected')];
       if (!rank) return [html('small', { class: 'reason' }, entry.unranked ? `unranked: ${entry.unranked}` : 'not ranked')];
       const letter = letters.get(tieAt(entry, by));
-      return letter ? [rankText(rank), html('span', { class: 'tie', title: `Cannot be told apart from the others marked ${letter}` }, `≈${letter}`)] : [rankText(rank)];
+      return [rankText(task, entry, by), ...(letter ? [html('span', { class: 'tie', title: `Cannot be told apart from the others marked ${letter}` }, `≈${letter}`)] : [])];
     },
   });
 }
@@ -84,7 +86,7 @@ function scoreColumn(task, metric, step, by) {
   const floor = task.floor?.[metric.name]?.[step];
   const score = entry => scoreAt(entry, metric.name, step);
   const claim = entry => entry.claimed?.[metric.name]?.[step];
-  return numberColumn(key, `${metric.label} @${step}${metric.unit ? ` (${metric.unit})` : ''}`, entry => score(entry)?.mean, {
+  return numberColumn(key, scoreLabel(metric, step), entry => score(entry)?.mean, {
     title: metric.description, better: metric.better, floor, metric, step, score: true,
     resolves: task.smallest_difference?.[metric.name]?.[step],
     main: Number(step) === lastStep(task) || (by.metric === metric.name && by.step === step),

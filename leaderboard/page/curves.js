@@ -60,7 +60,7 @@ function drawPanel(host, task, panel, length) {
     return { title, lines: [], readout, plot: null };
   }
   const column = (values, edge) => Array.from({ length }, (_, index) => valid(values[index]) ?? (edge && Number.isFinite(values[index]) ? range[0] : null));
-  const times = Array.from({ length }, (_, index) => (index + 1) * (task.time_step ?? 1));
+  const times = Array.from({ length }, (_, index) => timeAt(task, index + 1));
   const [data, series, bands] = [[times], [], []];
   for (const line of lines) {
     const stroke = colour(line.floor ? '--muted' : `--series-${line.slot}`);
@@ -74,7 +74,7 @@ function drawPanel(host, task, panel, length) {
   }
   const plot = makeChart(chart, {
     label: title, data, series, bands, height: 250,
-    x: { label: 'Time', range: [0, times.at(-1)] },
+    x: { label: `Time${inUnit(task.time_unit)}`, range: [0, times.at(-1)] },
     y: { label: '', range, log },
     cursor: { points: { show: false } },
     hooks: { setCursor: [self => { if (self.cursor.idx !== null && self.cursor.left >= 0) moveCursor(self.cursor.idx + 1, self); }] },
@@ -98,7 +98,7 @@ function drawLegend(models) {
 
 function moveCursor(step, origin) {
   curves.step = step;
-  const when = `t = ${formatNumber(step * (currentTask().time_step ?? 1))} (step ${step})`;
+  const when = `t = ${timeText(currentTask(), timeAt(currentTask(), step))} (step ${step})`;
   byId('cursor').value = step;
   byId('cursor').setAttribute('aria-valuetext', when);
   byId('cursor-text').textContent = when;

@@ -21,12 +21,27 @@ const tieAt = (entry, { metric, step }) => entry.ties?.[metric]?.[step] ?? null;
 const lastStep = task => listOf(task.report_steps).at(-1);
 const datasetOf = task => task.dataset ?? task.id.split('/').slice(0, 2).join('/');
 const metricOf = (task, name) => task.metrics.find(metric => metric.name === name);
-const metricLabel = metric => (metric.unit ? `${metric.label} (${metric.unit})` : String(metric.label));
+const inUnit = unit => (unit ? ` in ${unit}` : '');
+const metricLabel = metric => metric.label + inUnit(metric.unit);
+const scoreLabel = (metric, step) => `${metric.label} @${step}${inUnit(metric.unit)}`;
 const entryOf = (task, key) => task.entries.find(entry => keyOf(entry) === key);
 
-function rankText(rank) {
+function rankText(task, entry, by) {
+  const rank = rankAt(entry, by);
   if (!rank) return MISSING;
-  return rank[0] === rank[1] ? String(rank[0]) : `${rank[0]}–${rank[1]}`;
+  const count = task.entries.filter(other => other.division === entry.division && rankAt(other, by)).length;
+  return `${rank[0] === rank[1] ? rank[0] : `${rank[0]}–${rank[1]}`} of ${count}`;
+}
+
+// Times count from the given state. Where nothing moves there are none.
+const timeAt = (task, step) => listOf(task.times)[step - 1] ?? step;
+const timeText = (task, time) => `${formatNumber(time)}${task.time_unit ? ` ${task.time_unit}` : ''}`;
+
+function stepsText(task) {
+  const times = listOf(task.times);
+  if (!times.length) return null;
+  const range = times.length > 1 ? `${formatNumber(times[0])} to ` : '';
+  return `${formatCount(times.length)} step${times.length > 1 ? 's' : ''}, ${range}${timeText(task, times.at(-1))} after the given state`;
 }
 
 // A letter for each tie group that has at least two members.

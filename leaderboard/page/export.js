@@ -22,16 +22,16 @@ function toJson(entries) {
 }
 
 const LATEX = {
-  '\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '±': '$\\pm$', '×': '$\\times$', '–': '--', '≈': '$\\approx$',
+  '\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '±': '$\\pm$', '×': '$\\times$', '–': '--', '≈': '$\\approx$', 'Å': '\\AA{}', '²': '$^2$',
 };
-const latexText = text => String(text ?? '').replace(/[\\~^±×–≈&%$#_{}]/g, sign => LATEX[sign] ?? `\\${sign}`).replace(/\s+/g, ' ');
+const latexText = text => String(text ?? '').replace(/[\\~^±×–≈Å²&%$#_{}]/g, sign => LATEX[sign] ?? `\\${sign}`).replace(/\s+/g, ' ');
 const latexNumber = text => latexText(text).replace(/(\d)e(-?\d+)/g, '$1{\\cdot}10^{$2}').replace(/([\d.]+)\{\\cdot\}10\^\{(-?\d+)\}/g, '$$$1{\\cdot}10^{$2}$$');
 
 function toLatex(entries, columns) {
   const columnsOf = columns.filter(({ key }) => key !== 'tier' && key !== 'date');
   const cell = (column, entry) => {
     if (column.key === 'name') return latexText(labelOf(entry));
-    if (column.key === 'rank') return latexText(rankText(rankAt(entry, rankBy())));
+    if (column.key === 'rank') return latexText(rankText(currentTask(), entry, rankBy()));
     const text = column.metric ? formatSpread(scoreAt(entry, column.metric.name, column.step)) : column.number ? formatNumber(column.value(entry)) : column.value(entry) || MISSING;
     const best = column.metric && rankAt(entry, { metric: column.metric.name, step: column.step })?.[0] === 1;
     const shownText = column.number ? latexNumber(text) : latexText(text);

@@ -45,7 +45,8 @@ function drawFront() {
     byId('front-about').textContent = 'No entry has both a time and this score.';
     return;
   }
-  byId('front-about').textContent = `${metric.label} @${by.step} against seconds per step. Line: the best that an integrator reaches at that cost; a learned model earns its keep ${metric.better === 'higher' ? 'above' : 'below'} it.`;
+  byId('front-about').textContent = `${metric.label} @${by.step} against seconds per step, as stated by the authors.`;
+  if (front.line.length) byId('front-about').textContent += ` Line: the best that an integrator reaches at that cost; a learned model earns its keep ${metric.better === 'higher' ? 'above' : 'below'} it.`;
   const absent = task.entries.filter(passes).length - front.points.length;
   if (absent) byId('front-about').textContent += ` Not drawn: ${formatCount(absent)} without a time, without a score above zero, or rejected.`;
   plotFront(task, by, metric);
@@ -70,8 +71,8 @@ function plotFront(task, by, metric) {
   front.plot = makeChart(byId('front'), {
     label: byId('front-about').textContent, data, height: 380,
     series: [{ stroke: colour('--series-0'), width: 2, dash: [6, 4], spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],
-    x: { label: 'Seconds per step', range, log: true },
-    y: { label: `${metricLabel(metric)} @${by.step}`, range: logRange(values), log: true },
+    x: { label: stated('Seconds per step'), range, log: true },
+    y: { label: scoreLabel(metric, by.step), range: logRange(values), log: true },
     cursor: { x: false, points: { show: false } },
     hooks: { draw: [drawPoints], setCursor: [self => { if (self.cursor.left >= 0) showPoint(nearestPoint(self)); }] },
   });
@@ -158,7 +159,7 @@ function showPoint(index) {
 }
 
 function againstFront({ entry, cost, score }) {
-  if (entry.division === 'classical') return '';
+  if (entry.division === 'classical' || !front.line.length) return '';
   const rival = front.line.findLast(point => point.cost <= cost);
   if (!rival) return '; cheaper than every integrator here';
   const better = isBetter(metricOf(currentTask(), rankBy().metric), score.mean, rival.score.mean);

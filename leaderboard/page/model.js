@@ -13,8 +13,9 @@ function drawModel(changed) {
   byId('model').replaceChildren(
     ...standing(entry, task), ...findingsOf(entry),
     html('div', { class: 'cards' },
-      html('div', {}, html('h3', {}, 'Card'), facts(cardOf(entry))),
-      html('div', {}, html('h3', {}, 'Provenance'), facts(provenanceOf(entry)))),
+      html('div', {}, html('h3', {}, 'Card, as stated by the authors'), facts(cardOf(entry))),
+      html('div', {}, html('h3', {}, 'Measured, as stated by the authors'), facts(measuredOf(entry))),
+      html('div', {}, html('h3', {}, 'On the board'), facts(boardOf(entry)))),
     html('h3', {}, 'Scores, as claimed and as re-scored'), scoreTable(entry, task),
     html('h3', {}, 'Run again by the board'), runAgain(entry),
     ...reproduceSection(entry, task),
@@ -37,36 +38,30 @@ function facts(pairs) {
 
 function standing(entry, task) {
   const by = rankBy();
-  const rank = rankAt(entry, by);
   const where = `${metricOf(task, by.metric)?.label} @${by.step} on ${task.id}`;
   const why = isRejected(entry) ? 'rejected' : entry.unranked;
-  const text = rank ? `rank ${rankText(rank)} of its division by ${where}` : `not ranked by ${where}${why ? `: ${why}` : ''}`;
+  const text = rankAt(entry, by) ? `rank ${rankText(task, entry, by)} in its division by ${where}` : `not ranked by ${where}${why ? `: ${why}` : ''}`;
   return [html('p', {}, tierBadge(entry), ' ', html('span', { class: 'badge' }, entry.division || 'no division'), ' ', text)];
 }
 
 function cardOf(entry) {
-  const moved = entry.claimed_division && entry.claimed_division !== entry.division;
   return [
     ['Authors', listOf(entry.authors).join(', ')],
-    ['Division', moved ? `${entry.division}, entered as ${entry.claimed_division}` : entry.division],
+    ['Date', entry.date],
     ['Physics given', listOf(entry.physics_given).join(', ') || 'nothing beyond positions and velocities'],
     ['Symmetries', listOf(entry.symmetries).join(', ') || 'none by construction'],
-    ['Parameters', formatCount(entry.num_parameters)],
     ['Notes', entry.notes],
     ['Code', entry.code && link(entry.code, entry.code)],
     ['Paper', entry.paper && link(entry.paper, entry.paper)],
   ];
 }
 
-function provenanceOf(entry) {
+function measuredOf(entry) {
   const timing = entry.timing ?? {};
   const probes = Object.entries(entry.equivariance ?? {}).filter(([, value]) => Number.isFinite(value));
   return [
-    ['Entry', keyOf(entry)],
-    ['Date', entry.date],
-    ['Seeds', listOf(entry.seeds).join(', ')],
+    ['Parameters', formatCount(entry.num_parameters)],
     ['Training', entry.train_steps > 0 ? `${formatCount(entry.train_steps)} steps, ${formatNumber(entry.train_seconds)} s` : null],
-    ['Diverged', Number.isFinite(entry.diverged) ? `${formatCount(entry.diverged)} roll-out${entry.diverged === 1 ? '' : 's'}` : null],
     ['Seconds per step', Number.isFinite(timing.seconds_per_step) ? formatNumber(timing.seconds_per_step) + (timing.indicative ? ', indicative' : '') : null],
     ['Time × leapfrog', formatNumber(timing.relative_to_leapfrog)],
     ['Speed-up at equal error', Number.isFinite(timing.speed_up) ? `${formatNumber(timing.speed_up)} × ${timing.speed_up_over}` : null],
@@ -76,7 +71,19 @@ function provenanceOf(entry) {
   ];
 }
 
-const reportCells = task => task.metrics.flatMap(metric => listOf(task.report_steps).map(step => ({ metric, step: String(step), label: `${metric.label} @${step}` })));
+function boardOf(entry) {
+  const moved = entry.claimed_division && entry.claimed_division !== entry.division;
+  const arrays = listOf(entry.arrays).flatMap(address => [link(address, address), ' ']);
+  return [
+    ['Entry', keyOf(entry)],
+    ['Division', moved ? `${entry.division}, entered as ${entry.claimed_division}` : entry.division],
+    ['Seeds', listOf(entry.seeds).join(', ')],
+    ['Diverged', Number.isFinite(entry.diverged) ? `${formatCount(entry.diverged)} roll-out${entry.diverged === 1 ? '' : 's'}` : null],
+    ['Arrays', arrays.length ? html('span', {}, ...arrays) : 'not offered for download'],
+  ];
+}
+
+const reportCells = task => task.metrics.flatMap(metric => listOf(task.report_steps).map(step => ({ metric, step: String(step), label: scoreLabel(metric, step) })));
 
 function scoreTable(entry, task) {
   const letters = tieLetters(task, rankBy());
@@ -86,7 +93,7 @@ function scoreTable(entry, task) {
     const rank = by.metric === rankBy().metric && by.step === rankBy().step ? letters.get(tieAt(entry, by)) : null;
     return [
       label, [formatSpread(claim), ...claimNote(claim, score, entry)], formatSpread(score), formatInterval(score) || MISSING,
-      rankText(rankAt(entry, by)) + (rank ? ` ≈${rank}` : ''), formatNumber(task.floor?.[metric.name]?.[step]),
+      rankText(task, entry, by) + (rank ? ` ≈${rank}` : ''), formatNumber(task.floor?.[metric.name]?.[step]),
     ];
   });
   return table(['Score', 'Claimed', 'Re-scored', '95 % interval', 'Rank in division', 'Label error'], rows);
@@ -110,7 +117,7 @@ function worstTable(entry, task) {
     const play = index < 0 ? MISSING : button('Play', () => playRollout(index), { 'aria-label': `Play trajectory ${id}` });
     return [Number.isFinite(id) ? String(id) : MISSING, Number.isFinite(seed) ? String(seed) : MISSING, formatNumber(value), play];
   });
-  return table(['Trajectory', 'Seed', `${task.metrics[0]?.label ?? 'Value'} @${lastStep(task)}`, 'Roll-out'], rows);
+  return table(['Trajectory', 'Seed', task.metrics[0] ? scoreLabel(task.metrics[0], lastStep(task)) : 'Value', 'Roll-out'], rows);
 }
 
 function elsewhereTable(entry, task) {
@@ -120,7 +127,7 @@ function elsewhereTable(entry, task) {
     const [metric, step] = [other.metrics[0], lastStep(other)];
     const open = html('a', { href: hashOf({ task: other.id, model: keyOf(same) }) }, other.id);
     const score = metric ? formatSpread(scoreAt(same, metric.name, step)) : MISSING;
-    return [open, same.version ?? MISSING, metric ? `${metric.label} @${step}` : MISSING, score, metric ? rankText(rankAt(same, { metric: metric.name, step })) : MISSING];
+    return [open, same.version ?? MISSING, metric ? scoreLabel(metric, step) : MISSING, score, metric ? rankText(other, same, { metric: metric.name, step }) : MISSING];
   });
   return table(['Task', 'Version', 'Score', 'Value', 'Rank'], rows);
 }

@@ -68,7 +68,7 @@ function makeStage(label, frames, hue) {
 function showFrame(frame) {
   const { rollout, stages } = player;
   player.frame = frame;
-  const when = `t = ${formatNumber(rollout.times[frame])}`;
+  const when = `t = ${timeText(currentTask(), rollout.times[frame])}`;
   for (const stage of stages) {
     const error = positionError(rollout.box, rollout.truth[frame], stage.frames[frame]);
     stage.readout.textContent = `position RMSE ${Number.isFinite(error) ? formatNumber(error) : 'not finite'}`;

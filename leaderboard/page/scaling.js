@@ -1,11 +1,11 @@
 'use strict';
 
-// The same model on tasks of one data set that differ in the number of particles.
+// The same model on tasks that differ in the number of particles.
 
-const taskKind = task => task.id.split('/').at(-1).replace(/\d+$/, '');
+// Alike but for the number that ends the name of a configuration, as n20 and n100.
+const family = task => JSON.stringify([datasetOf(task).replace(/\d+$/, ''), task.name, task.times]);
 
 function relatedTasks(task) {
-  const family = other => `${datasetOf(other).split('/')[0]} ${taskKind(other)}`;
   const related = board.tasks.filter(other => family(other) === family(task) && isDrawable(other.num_particles));
   const bySize = new Map(related.map(other => [other.num_particles, other]));
   bySize.set(task.num_particles, task);
@@ -29,7 +29,7 @@ function drawScaling() {
   if (byId('scaling-view').hidden) return;
   const sizes = tasks.map(other => other.num_particles);
   const lines = shown().map(({ entry, slot }) => ({ entry, slot, values: tasks.map(other => scalingValue(other, keyOf(entry), metric.name)) }))
-    .filter(({ values }) => values.some(isDrawable));
+    .filter(({ values }) => values.filter(isDrawable).length > 1);
   byId('scaling-key').replaceChildren(...lines.map(({ entry, slot, values }) => {
     const exponent = powerLaw(sizes, values);
     return html('span', {}, swatch({ slot }), html('span', { class: 'name' }, labelOf(entry)), Number.isFinite(exponent) ? ` ∝ N^${exponent.toFixed(2)}` : '');
@@ -39,7 +39,7 @@ function drawScaling() {
     host.append(html('p', { class: 'muted' }, 'None of the models drawn was run on more than one of these tasks.'));
     return;
   }
-  const label = state.scaling === 'cost' ? 'Seconds per step' : `${metricLabel(metric)}, last step`;
+  const label = state.scaling === 'cost' ? stated('Seconds per step') : `${metricLabel(metric)}, last step`;
   makeChart(host, {
     label: `${label} against the number of particles`, height: 320, data: [sizes, ...lines.map(({ values }) => values)],
     series: lines.map(({ slot }) => ({ stroke: colour(`--series-${slot}`), width: 2, spanGaps: true, points: { show: true, size: 8, fill: colour(`--series-${slot}`) } })),

@@ -9,6 +9,7 @@ const TIERS = {
 };
 const VERDICTS = {
   reject: ['rejected', 'bad', 'kept for the record, without a rank, below all others and out of the cost chart.'],
+  unranked: ['unranked', 'warn', 'shown without a rank.'],
   redivision: ['moved', 'warn', 'ranked in another division than it was entered in.'],
   flag: ['flagged', 'warn', 'something to know; it changes neither rank nor division.'],
 };

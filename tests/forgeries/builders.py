@@ -230,6 +230,43 @@ def copied_entry(board):
   return Entry((noisy(theirs, 1e-4, 1),), others=(board.other("x", (theirs,)),))
 
 
+def copied_towards_the_labels(board):
+  """Another's errors, a twentieth as large."""
+  theirs = noisy(board.ballistic(), 0.05)
+  better = float32(
+    *(a + 0.05 * (b - a) for a, b in zip(board.labels(), theirs, strict=True))
+  )
+  return Entry((better,), others=(board.other("x", (theirs,)),))
+
+
+def labels_for_the_worst(board):
+  """The labels for some trajectories, the model's own for the others."""
+  own = noisy(board.ballistic(), 0.05)
+  labels = noisy(board.labels(), 1e-7)
+  return Entry((some_of(own, labels),))
+
+
+def exact_labels_for_the_worst(board):
+  """To the last bit."""
+  return Entry((some_of(noisy(board.ballistic(), 0.05), board.labels()),))
+
+
+def some_of(most, few):
+  """Returns the first trajectory in five of one, the others of another."""
+  first = max(1, len(most.position) // 5)
+  return State(
+    *(
+      np.concatenate([b[:first], a[first:]])
+      for a, b in zip(most, few, strict=True)
+    )
+  )
+
+
+def classical_labels(board):
+  """The labels as those of a solver."""
+  return Entry((board.labels(),), division="classical")
+
+
 def copied_file(board):
   """Another's file."""
   theirs = noisy(board.ballistic(), 0.05)
@@ -240,6 +277,12 @@ def copied_seed(board):
   """One roll-out as two seeds, to be ranked."""
   run = noisy(board.ballistic(), 0.05)
   return Entry((run, run), num_parameters=1000)
+
+
+def noisy_seeds(board):
+  """One roll-out with a little noise as two seeds."""
+  run = noisy(board.ballistic(), 0.05)
+  return Entry((run, noisy(run, 1e-6)), num_parameters=1000)
 
 
 # Builder, kind of the finding, verdict, reason.
@@ -263,6 +306,11 @@ FORGERIES = (
   (stitched_to_labels, "stitched", "reject", "step 14 takes away most"),
   (stitched_by_time, "stitched", "reject", "step 21 takes away most"),
   (copied_entry, "duplicate", "reject", "has the errors of x/1/"),
+  (copied_towards_the_labels, "duplicate", "reject", "in proportion to them"),
   (copied_file, "duplicate", "reject", "holds a file of x/1/"),
+  (labels_for_the_worst, "mixed trajectories", "reject", "come from one model"),
+  (exact_labels_for_the_worst, "leaked labels", "reject", "of all or of one"),
+  (classical_labels, "leaked labels", "unranked", "to the last bit"),
   (copied_seed, "copied seed", "reject", "seeds 0 and 1 are one roll-out"),
+  (noisy_seeds, "copied seed", "unranked", "alike, as one training is"),
 )
