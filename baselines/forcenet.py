@@ -217,6 +217,8 @@ class Interaction(snt.Module):
       messages *= tf.gather(nodes, inputs.senders)
     total = inputs.sum_received(messages)
     if self._has_self:
+      # Without a transform the same for all nodes, which the normalisation
+      # after it takes away: it then changes nothing.
       self._initialize(nodes.shape[-1], nodes.dtype)
       total += self.self_weights * to_self
     return self.node(total, inputs.real)

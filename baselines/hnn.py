@@ -36,7 +36,9 @@ RECIPE = Recipe(
 
 @dataclasses.dataclass(frozen=True)
 class Config(dynamics.Settings):
-  """Settings; the defaults are the published ones.
+  """Settings; the defaults are the published ones, but for the objective.
+
+  Published: "derivatives", which the true law provides.
 
   Attributes:
     widths: of the layers.

@@ -9,7 +9,6 @@ import dataclasses
 from nbody_bench import integrators, simulators
 from nbody_bench.cards import ModelCard
 from nbody_bench.problems import Problem
-from nbody_bench.systems import System
 
 CARD = ModelCard(
   name="Leapfrog",
@@ -35,25 +34,6 @@ class Config:
 TESTING = (Config(num_substeps=2),)
 
 
-def known_law(name: str, problem: Problem) -> System:
-  """Returns the law of a problem, which model `name` is to follow.
-
-  Raises:
-    ValueError: if the law is withheld or not known.
-  """
-  if problem.withheld:
-    raise ValueError(
-      f"{name} needs the law, of which {problem.dataset} withholds "
-      f"{', '.join(problem.withheld)}; use a model that learns it"
-    )
-  if not problem.system.is_known:
-    raise ValueError(
-      f"{name} needs the law, and nobody knows that of {problem.dataset}; "
-      "use a model that learns it"
-    )
-  return problem.system
-
-
 class TrueLaw(simulators.ForceSimulator):
   """The true law in an integrator.
 
@@ -66,7 +46,7 @@ class TrueLaw(simulators.ForceSimulator):
     self, name: str, problem: Problem, integrator: str, num_substeps: int
   ):
     super().__init__(
-      known_law(name, problem).force,
+      problem.known_law(name).force,
       integrators.INTEGRATORS[integrator],
       num_substeps,
     )

@@ -33,7 +33,6 @@ CARD = ModelCard(
     "charges",
     "stiffnesses",
     "boundaries",
-    "accelerations",
     "lagrangian mechanics",
   ),
   symmetries=("permutation", "reflection", "rotation", "translation"),

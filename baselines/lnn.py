@@ -7,7 +7,9 @@ L = sum m v^2 / 2 - V, the baseline of the momentum-conserving paper. It knows a
 number of particles, and takes no other. 17,281 parameters for two degrees of
 freedom.
 
-As published it is trained on accelerations, which the true law provides.
+As published it is trained on accelerations, which the true law provides. Not as
+published: layers start orthogonal, not from normal draws that the depth widens,
+and the mass matrix is solved for, not pseudo-inverted.
 """
 
 import dataclasses
@@ -23,12 +25,10 @@ from nbody_bench.recipes import Recipe
 CARD = ModelCard(
   name="LNN",
   paper="https://arxiv.org/abs/2003.04630",
-  division="learned-open",
   physics_given=(
     "masses",
     "charges",
     "stiffnesses",
-    "accelerations",
     "lagrangian mechanics",
   ),
   fixed_num_particles=True,

@@ -3,6 +3,13 @@
 import dataclasses
 from typing import Literal
 
+# The divisions, by how much a model is told.
+_DIVISIONS = ("learned-closed", "learned-open", "classical")
+ACCELERATIONS = "accelerations"
+# Rows of `objectives.OBJECTIVES` that compare with the accelerations of the
+# true law.
+TELL_ACCELERATIONS = ("accelerations", "derivatives")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
@@ -34,13 +41,20 @@ class ModelCard:
   authors: tuple[str, ...] = ("nbody_bench",)
   notes: str = ""
 
-  def for_task(self, kind: str) -> "ModelCard":
-    """Returns the card on tasks of a kind of `predictions.KINDS`.
+  def for_task(self, kind: str, objective: str = "") -> "ModelCard":
+    """Returns the card of a model that was trained for a task.
 
     Accelerations are among the data where forces are asked for; where motion
     is, only the law tells them.
+
+    Args:
+      kind: of the task, one of `predictions.KINDS`.
+      objective: what it was trained for, if it has a choice.
     """
-    told = kind == "motion" and "accelerations" in self.physics_given
-    if told and self.division == "learned-closed":
-      return dataclasses.replace(self, division="learned-open")
-    return self
+    given = self.physics_given
+    if objective in TELL_ACCELERATIONS and ACCELERATIONS not in given:
+      given = (*given, ACCELERATIONS)
+    division = self.division
+    if kind == "motion" and ACCELERATIONS in given:
+      division = max(division, "learned-open", key=_DIVISIONS.index)
+    return dataclasses.replace(self, physics_given=given, division=division)

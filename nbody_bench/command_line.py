@@ -154,7 +154,8 @@ def from_flags(
   """Returns the dataclass whose fields the flags of `define_dataclass` set.
 
   Raises:
-    ValueError: if a tuple's element is no integer, or the class refuses.
+    ValueError: if a tuple's element is no integer, a number is not finite, or
+      the class refuses.
   """
   hints = typing.get_type_hints(kind)
   for field in dataclasses.fields(kind):
@@ -163,6 +164,8 @@ def from_flags(
     value: Any = values[f"{prefix}.{field.name}"].value
     if hints[field.name] == tuple[int, ...]:
       value = integers(f"--{prefix}.{field.name}", value)
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ValueError(f"--{prefix}.{field.name}={value}: give a finite number")
     others[field.name] = value
   return kind(**others)
 

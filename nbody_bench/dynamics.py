@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from nbody_bench import objectives, simulators
+from nbody_bench import cards, objectives, simulators
 from nbody_bench.arrays import Array
 from nbody_bench.integrators import INTEGRATORS, Integrator
 from nbody_bench.problems import Problem
@@ -87,10 +87,16 @@ class Dynamics(simulators.LearnedSimulator):
       name: of the module.
 
     Raises:
-      ValueError: for a splitting where the force may depend on velocity.
+      ValueError: for a splitting where the force may depend on velocity, and
+        for an objective that compares with a law that nobody knows.
     """
     super().__init__(name=name)
     self.problem = problem
+    if settings.objective in cards.TELL_ACCELERATIONS:
+      problem.known_law(
+        f"the objective {settings.objective!r}",
+        "set config.objective to 'states' or 'positions'",
+      )
     self._integrator = _integrator(settings.integrator, self.separable)
     self._num_substeps = settings.num_substeps
     self._objective = objectives.OBJECTIVES[settings.objective]

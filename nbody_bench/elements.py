@@ -11,6 +11,9 @@ and Grossman (2018), as continuous numbers, as ForceNet takes them (Hu et al.
 
 import numpy as np
 
+# eV / Angstrom in u Angstrom / fs^2.
+FORCE_UNIT = 9.648533e-3
+
 # Symbol, group, period, electronegativity, covalent radius (pm), valence
 # electrons, first ionisation energy (eV), electron affinity (eV), block, volume
 # (cm^3 / mol), atomic weight. A dash is what the source lacks. The f block is

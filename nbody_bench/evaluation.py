@@ -4,6 +4,7 @@ The harness and the leaderboard both call `score`, on the same arrays, so a
 claim and its re-scoring can differ only if the arrays do.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,18 @@ _FOLLOWED = 50_000
 def metric(name: str) -> Metric:
   """Returns the metric of a file in `metrics/`."""
   return plugins.load("metrics", name).METRIC
+
+
+def check(names: Iterable[str], kind: str) -> None:
+  """Raises ValueError for a metric of predictions of another kind."""
+  for name in names:
+    judged = metric(name).kind
+    if judged != kind:
+      fitting = [k for k in plugins.names("metrics") if metric(k).kind == kind]
+      raise ValueError(
+        f"--metrics: {name} judges {judged}, and the task asks for {kind}; "
+        f"choose of {', '.join(fitting)}"
+      )
 
 
 def values(

@@ -59,6 +59,21 @@ def replace_json(path: pathlib.Path, content: Any) -> None:
   replace_bytes(path, text.encode())
 
 
+def read_json(path: pathlib.Path) -> Any:
+  """Returns the content of a JSON file.
+
+  Raises:
+    ValueError: naming the file, if it is damaged.
+    OSError: if it cannot be read.
+  """
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(
+      f"{path} is damaged ({error}); remove its folder and run again"
+    ) from None
+
+
 def sha256(path: pathlib.Path) -> str:
   """Returns the hexadecimal SHA-256 of a file."""
   with path.open("rb") as file:

@@ -5,8 +5,9 @@ learned ones subclass `LearnedForce` (forces are the output) or `LearnedEnergy`
 (forces are minus the gradient of an energy), and define one method on `Inputs`,
 the radius graph with all that a network may be told of it.
 
-Where the data tell forces (`Trajectory.force`) these are what is learned. Of
-the n-body data it is accelerations, by the true law; the third coordinate is 0,
+Where the data tell forces (`Trajectory.force`) these are what is learned, of
+what moves in units of its motion. Of the n-body data it is accelerations, by
+the true law; the third coordinate is 0,
 radii are 0, and mass and charge are the features. There a force model in an
 integrator is a simulator like any other.
 """
@@ -84,10 +85,10 @@ class Settings:
     cutoff: radius of the graph, a length.
     max_neighbours: senders of one particle, the nearest; see `radius_graphs`.
     fixed_weight: of an atom with the tag "fixed" in the loss; others count 1.
-    energy_weight: of the error of the energy per atom in the loss, where the
-      data tell energies.
+    energy_weight: of the error of the energy per atom in the loss; of
+      structures alone, not of what moves.
     rotate: whether structures are turned about the surface normal, at random,
-      in training; not where the data tell no forces.
+      in training; likewise.
     integrator: a row of `integrators.INTEGRATORS`, where motion is asked for.
     num_substeps: of it from frame to frame.
   """
@@ -123,8 +124,12 @@ class LearnedForce(snt.Module, abc.ABC):
 
     Args:
       settings: of the model.
-      problem: statistics with "force_std" say that forces are in the data.
+      problem: statistics with "force_std" say that structures are not moved
+        by what forces are asked for.
       name: of the module.
+
+    Raises:
+      ValueError: if neither the data nor the law tell forces.
     """
     super().__init__(name=name)
     self.settings = settings
@@ -138,6 +143,12 @@ class LearnedForce(snt.Module, abc.ABC):
         told["energy_mean"],
       )
     else:
+      if problem.force_unit is None:
+        problem.known_law(
+          name,
+          "use a model of motion, such as egnn, or data that carry forces and "
+          "state their unit (force_unit in the metadata)",
+        )
       self.force_scale = told["velocity_increment_std"] / problem.time_step
       self.energy_scale, self.energy_shift = self.force_scale, 0.0
 
@@ -231,16 +242,17 @@ class LearnedForce(snt.Module, abc.ABC):
     Over components and atoms, weighted by `fixed_weight`; with the error of the
     energies per atom where those have a weight.
     """
-    told = window.force is not None
-    if self.settings.rotate and told and training_mode.is_training():
+    if self.settings.rotate and self.has_labels and training_mode.is_training():
       window = _turned(window)
     state, particles, domain = window.frame(0), window.particles, window.domain
     found = self.evaluate(state, particles, domain)
-    if window.force is not None:
-      target, scale = window.force[:, 0], self.force_scale
-    else:
+    scale = self.force_scale
+    if not self.has_labels:
+      scale *= safe_mass(particles)
+    if window.force is None:
       target = self.problem.system.force(state, particles, domain)
-      scale = self.force_scale * safe_mass(particles)
+    else:
+      target = window.force[:, 0] * (self.problem.force_unit or 1.0)
     error = tf.reduce_mean(tf.abs(found.force - target) / scale, -1)
     weight = tf.ones_like(error)
     if particles.tag is not None:
@@ -249,8 +261,9 @@ class LearnedForce(snt.Module, abc.ABC):
     if particles.mask is not None:
       weight *= particles.mask
     loss = tf.reduce_sum(error * weight) / tf.reduce_sum(weight)
-    if self.settings.energy_weight and window.potential_energy is not None:
-      apart = tf.abs(found.potential_energy - window.potential_energy[:, 0])
+    energies = window.potential_energy if self.has_labels else None
+    if self.settings.energy_weight and energies is not None:
+      apart = tf.abs(found.potential_energy - energies[:, 0])
       count = tf.ones_like(weight) if particles.mask is None else particles.mask
       count = tf.reduce_sum(count, 1)
       loss += self.settings.energy_weight * tf.reduce_mean(

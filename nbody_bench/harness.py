@@ -35,7 +35,7 @@ from nbody_bench import (
   training,
   weights,
 )
-from nbody_bench.files import exclusive, replace_json
+from nbody_bench.files import exclusive, read_json, replace_json
 from nbody_bench.recipes import Recipe
 
 # Steps, seconds and parameters of a training that has ended.
@@ -145,6 +145,7 @@ def _run(settings):
   _claim(settings)
   plugin = plugins.load_model(settings.model)
   problem, task = setups.subject(settings)
+  _check(settings, plugin.card, task)
   truth = pipelines.load(
     settings.dataset, task.split, settings.data_dir, task.num_trajectories
   )
@@ -218,7 +219,9 @@ def _run(settings):
     settings.output_dir / "submission",
     model_key=plugin.key,
     version=settings.version,
-    card=plugin.card.for_task(task.kind),
+    card=plugin.card.for_task(
+      task.kind, getattr(settings.config, "objective", "")
+    ),
     task=task,
     config=dataclasses.asdict(settings.config),
     training={
@@ -249,6 +252,22 @@ def _run(settings):
   return submission
 
 
+def _check(settings, card, task):
+  """Refuses what would fail after the training."""
+  evaluation.check(settings.metrics, task.kind)
+  if settings.save_models and task.kind != "motion":
+    raise ValueError(
+      f"--save_models is for models of motion, and --task={settings.task} asks "
+      f"for {task.kind}; leave it out"
+    )
+  trained = settings.recipe.train_steps > 0
+  if trained and card.fixed_num_particles and settings.task == "unseen_n":
+    raise ValueError(
+      f"--task=unseen_n has other numbers of particles than the training, and "
+      f"{settings.model} takes no other; choose another task or model"
+    )
+
+
 def _time(settings, simulator, problem, truth, prediction):
   cold = None
   if settings.timing == "full":
@@ -270,14 +289,20 @@ def _time(settings, simulator, problem, truth, prediction):
 
 
 def _claim(settings):
-  """Refuses a directory that holds the results of another setting."""
+  """Refuses a directory that holds the results of another setting.
+
+  What broke off before there was anything to keep is no result.
+  """
   for path in sorted(settings.output_dir.glob("seed_*/config.json")):
+    kept = (_TRAINING, "scores.json", "checkpoints/checkpoint")
+    if not any((path.parent / name).is_file() for name in kept):
+      continue
     if not settings.resume:
       raise ValueError(
         f"{path.parent} holds an earlier run; go on with --resume or choose "
         "another --output_dir"
       )
-    before = json.loads(path.read_text())
+    before = read_json(path)
     now = _identity(settings)
     different = [k for k, v in now.items() if before.get(k) != v]
     if different:
@@ -298,7 +323,7 @@ def _identity(settings):
         "dataset": settings.dataset,
         "dataset_version": str(version),
         "task": settings.task,
-        **({"start_from": str(start)} if start else {}),
+        "start_from": str(start) if start else None,
         "config": dataclasses.asdict(settings.config),
         "recipe": dataclasses.asdict(settings.recipe),
       }
@@ -344,7 +369,7 @@ def _train(settings, problem, task, model, seed, directory):
     weights.save(directory / weights.FILE, model, facts["steps"])
   path = directory / _TRAINING
   # Resumed after its end, a training does no step that could be timed.
-  before = json.loads(path.read_text()) if path.is_file() else {}
+  before = read_json(path) if path.is_file() else {}
   replace_json(path, before | facts)
   return before | facts
 

@@ -64,10 +64,10 @@ def inspect(values, rest):
 
 
 def _builder(dataset, data_dir):
-  import tensorflow_datasets as tfds
+  from nbody_bench import stored
 
   plugins.check_dataset(dataset)
-  return tfds.builder(dataset, data_dir=data_dir)
+  return stored.builder(dataset, data_dir)
 
 
 def _check_structure(findings):
@@ -130,12 +130,12 @@ def _on_disk(builder) -> Iterator[str]:
   for key, value in metadata["statistics"].items():
     yield f"{key:<24}{value:.4g}"
   rows = [["\nsplit", "trajectories", "frames", "particles"]]
-  for split, stored in info.splits.items():
+  for split, there in info.splits.items():
     size = metadata["splits"][split]
     rows.append(
       [
         split,
-        str(stored.num_examples),
+        str(there.num_examples),
         str(size["num_frames"]),
         str(size["num_particles"]),
       ]

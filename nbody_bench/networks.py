@@ -143,6 +143,10 @@ class JoinedMLP(snt.Module):
     name: str = "mlp",
   ):
     super().__init__(name=name)
+    if not widths:
+      raise ValueError(
+        "an MLP of no widths; give at least one, that of outputs"
+      )
     self._width = widths[0]
     rest: list = []
     for i, width in enumerate(widths):

@@ -8,9 +8,10 @@ An objective maps (model, window) to errors, of which `judge` makes the loss:
 - "accelerations": v' of the first frame, against the true law's (LNN);
 - "derivatives": q' and p' of the first frame, likewise (HNN).
 
-The last two are told accelerations, which no roll-out of the data shows: a
-model that is trained by them says so in its card. In data with noise the model
-sees the noisy state, and is compared with the rates of the clean one (HNN).
+The last two (`cards.TELL_ACCELERATIONS`) are told what no roll-out of the data
+shows, and the law must be known: their entries say so on the board. In data
+with noise the model sees the noisy state, and is compared with the rates of the
+clean one (HNN).
 """
 
 from collections.abc import Callable, Mapping

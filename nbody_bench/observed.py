@@ -70,6 +70,7 @@ class ObservedConfig(tfds.core.BuilderConfig):
     has_bonds: whether examples carry `bonds`.
     has_species: whether they carry `species`.
     has_forces: whether they carry `potential_energy` and `force`.
+    force_unit: of that force, in units of mass times length over time squared.
     overlap: which windows may share frames, by design: "none" of them, those
       "within splits", or even "across splits", as some published ones do.
     seed: of what is drawn.
@@ -84,6 +85,7 @@ class ObservedConfig(tfds.core.BuilderConfig):
   has_bonds: bool = True
   has_species: bool = False
   has_forces: bool = False
+  force_unit: float | None = None
   overlap: Literal["none", "within splits", "across splits"] = "within splits"
   seed: int = 0
 
@@ -101,6 +103,7 @@ class ObservedConfig(tfds.core.BuilderConfig):
       "noise": 0.0,
       "num_context_frames": 1,
       "withheld": [],
+      "force_unit": self.force_unit,
       "seed": self.seed,
       "overlap": self.overlap,
       "jump": list(self.jump or (0, self.splits["test"].num_frames - 1)),

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from nbody_bench import plugins
+from nbody_bench import plugins, stored
 from nbody_bench.problems import Problem
 from nbody_bench.states import (
   OF_SYSTEM,
@@ -79,7 +79,7 @@ class Split(NamedTuple):
 
 def problem(dataset: str, data_dir: str | None) -> Problem:
   """Returns what is known of a prepared data set before its examples."""
-  info = tfds.builder(dataset, data_dir=data_dir).info
+  info = stored.builder(dataset, data_dir).info
   return Problem.from_metadata(info.full_name, info.metadata)
 
 
@@ -99,14 +99,15 @@ def load(
   Raises:
     ValueError: if there is no such split, listing those there are.
   """
-  builder = tfds.builder(dataset, data_dir=data_dir)
+  builder = stored.builder(dataset, data_dir)
   if split not in builder.info.splits:
     raise ValueError(
       plugins.unknown(f"{dataset}'s splits", split, list(builder.info.splits))
     )
-  examples = list(
-    tfds.as_numpy(builder.as_dataset(split=split).take(count or -1))
-  )
+  with stored.reading(builder):
+    examples = list(
+      tfds.as_numpy(builder.as_dataset(split=split).take(count or -1))
+    )
   examples.sort(key=lambda e: e["trajectory_id"])
 
   num_particles = [e["mass"].shape[0] for e in examples]

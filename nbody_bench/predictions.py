@@ -58,7 +58,8 @@ class Kind:
   def whole(self, prediction: Any, aligned: Trajectory) -> Trajectory:
     """Returns the prediction after the given frame, in float64.
 
-    NaN from its first non-finite frame on.
+    NaN from its first non-finite frame on. Of states without the forces of the
+    truth, which nobody predicted.
 
     Args:
       prediction: `frames`, `[B, P, ...]`.
@@ -75,7 +76,7 @@ class Kind:
 
     if self.frames is State:
       state = State(*map(complete, prediction, aligned.state))
-      return aligned._replace(state=state)
+      return aligned._replace(state=state, force=None, potential_energy=None)
     return aligned._replace(
       **{
         name: complete(getattr(prediction, name), getattr(aligned, name))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import plugins
+from nbody_bench import plugins, stored
 from nbody_bench.files import exclusive
 
 
@@ -40,14 +40,14 @@ def prepare(
   # TFDS draws a bar for each stage of writing; the builder draws the one that
   # knows how much is left.
   tfds.disable_progress_bar()
-  builder = tfds.builder(dataset, data_dir=data_dir)
+  builder = stored.builder(dataset, data_dir)
   if not builder.is_prepared():
     folder = pathlib.Path(builder.data_dir).parent
     # Two runs that miss the same data: one makes them, the other waits.
     with exclusive(folder, wait=True):
       for broken in folder.glob("*.incomplete*"):
         shutil.rmtree(broken)
-      builder = tfds.builder(dataset, data_dir=data_dir)
+      builder = stored.builder(dataset, data_dir)
       builder.num_workers = num_workers
       builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(

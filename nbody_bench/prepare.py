@@ -60,6 +60,8 @@ def prepare(values, rest):
 
   if rest:
     raise ValueError(f"arguments not understood: {' '.join(rest)}")
+  if "" in values.dataset:
+    raise ValueError("--dataset= names none; give NAME/CONFIG")
   faults = 0
   for dataset in values.dataset:
     builder = preparation.prepare(

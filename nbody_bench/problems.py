@@ -22,6 +22,8 @@ class Problem:
       see `Particles.history`.
     withheld: fields of `Particles` that differ between trajectories and are not
       told: `system` alone does not know the law then.
+    force_unit: of the forces that come with motion, where they do, in units of
+      mass times length over time squared.
   """
 
   dataset: str
@@ -31,6 +33,31 @@ class Problem:
   statistics: Mapping[str, float]
   num_context_frames: int = 1
   withheld: tuple[str, ...] = ()
+  force_unit: float | None = None
+
+  def known_law(
+    self, name: str, instead: str = "use a model that learns it"
+  ) -> System:
+    """Returns the law, which `name` needs.
+
+    Args:
+      name: of a model or objective.
+      instead: what to use where there is none, for the message.
+
+    Raises:
+      ValueError: if the law is withheld or not known.
+    """
+    if self.withheld:
+      raise ValueError(
+        f"{name} needs the law, of which {self.dataset} withholds "
+        f"{', '.join(self.withheld)}; {instead}"
+      )
+    if not self.system.is_known:
+      raise ValueError(
+        f"{name} needs the law, and nobody knows that of {self.dataset}; "
+        f"{instead}"
+      )
+    return self.system
 
   @classmethod
   def from_metadata(cls, dataset: str, metadata: Mapping[str, Any]):
@@ -61,4 +88,5 @@ class Problem:
       statistics=dict(metadata["statistics"]),
       num_context_frames=metadata["num_context_frames"],
       withheld=tuple(metadata["withheld"]),
+      force_unit=metadata.get("force_unit"),
     )

@@ -96,7 +96,12 @@ class RunDirectory:
     try:
       status = self._last.checkpoint.restore(path)
       status.assert_existing_objects_matched()
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except (
+      tf.errors.OpError,
+      ValueError,
+      AssertionError,
+      IndexError,  # of a truncated file
+    ) as error:
       reason = str(error).strip().partition("\n")[0][:200]
       raise ValueError(
         f"checkpoint {path} is damaged or of another model ({reason}); "

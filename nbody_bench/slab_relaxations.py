@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nbody_bench import slabs_ase
-from nbody_bench.elements import MASSES
+from nbody_bench.elements import FORCE_UNIT, MASSES
 from nbody_bench.slabs import Settings, draw
 from nbody_bench.structures import (
   DYNAMICS,
@@ -48,8 +48,7 @@ SPLITS: Mapping[str, Kind] = {
   "relaxation_unseen_both": Kind(True, True, True),
 }
 _MAX_ATTEMPTS = 1000
-# (eV / Angstrom) / u in Angstrom / fs^2, and Boltzmann's constant in eV / K.
-_ACCELERATION, _BOLTZMANN = 9.648533e-3, 8.617333e-5
+_BOLTZMANN = 8.617333e-5  # eV / K
 
 
 class Made(NamedTuple):
@@ -217,9 +216,9 @@ def _after_dynamics(rng, settings, atoms, position):
   """Returns where free atoms are after a while at a high temperature."""
   energy = _BOLTZMANN * rng.uniform(*settings.temperature)
   mass = MASSES[atoms.numbers][:, None]
-  velocity = np.sqrt(energy * _ACCELERATION / mass) * atoms.is_free[:, None]
+  velocity = np.sqrt(energy * FORCE_UNIT / mass) * atoms.is_free[:, None]
   velocity = velocity * rng.normal(size=position.shape)
-  push = 0.5 * settings.time_step * _ACCELERATION / mass
+  push = 0.5 * settings.time_step * FORCE_UNIT / mass
   push = push * atoms.is_free[:, None]
   _, force = atoms.at(position)
   for _ in range(rng.integers(*settings.dynamics_steps, endpoint=True)):

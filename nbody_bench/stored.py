@@ -1,10 +1,12 @@
 """Reads the examples of a prepared data set."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 
 from nbody_bench.simulation import GroundTruth
 from nbody_bench.states import Domain, Particles, State, Trajectory
@@ -14,6 +16,37 @@ Examples = Mapping[str, Any]  # arrays
 # What `first` reads at most: examples, and the memory they may take.
 MAX_FIRST = 256
 _MAX_FIRST_BYTES = 2**28
+_ANEW = "remove its folder and run python -m nbody_bench.prepare again"
+
+
+def builder(
+  dataset: str, data_dir: str | None = None
+) -> tfds.core.DatasetBuilder:
+  """Returns the TFDS builder of a data set, prepared or not.
+
+  Raises:
+    ValueError: if what is on disk is damaged.
+  """
+  try:
+    return tfds.builder(dataset, data_dir=data_dir)
+  except json_format.ParseError as error:
+    raise ValueError(
+      f"what describes {dataset} in {data_dir or 'the data folder'} is damaged "
+      f"({error}); {_ANEW}"
+    ) from None
+
+
+@contextlib.contextmanager
+def reading(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+  """Inside, records that are damaged raise ValueError naming their folder."""
+  import tensorflow as tf
+
+  try:
+    yield
+  except tf.errors.DataLossError as error:
+    raise ValueError(
+      f"{builder.data_dir} is damaged ({error.message}); {_ANEW}"
+    ) from None
 
 
 def require_prepared(builder: tfds.core.DatasetBuilder) -> None:
@@ -34,7 +67,7 @@ def read(
   max_bytes: int = 2**26,
   skip: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Returns the examples of a split in order, batches stacked `[B, ...]`.
+  """Yields the examples of a split in order, batches stacked `[B, ...]`.
 
   Args:
     builder: of a prepared data set.
@@ -45,7 +78,8 @@ def read(
     skip: examples to leave out before.
   """
   dataset = builder.as_dataset(split=split).skip(skip).take(count)
-  return batches(tfds.as_numpy(dataset), max_bytes)
+  with reading(builder):
+    yield from batches(tfds.as_numpy(dataset), max_bytes)
 
 
 def first(

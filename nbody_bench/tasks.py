@@ -5,9 +5,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 
-import tensorflow_datasets as tfds
-
-from nbody_bench import plugins
+from nbody_bench import plugins, stored
 from nbody_bench.pipelines import Split
 from nbody_bench.systems import System
 
@@ -141,7 +139,7 @@ def make(
     ValueError: if the data set has no such split, or a step is not in the data.
   """
   split, metrics = _KINDS[name]
-  info = tfds.builder(dataset, data_dir=data_dir).info
+  info = stored.builder(dataset, data_dir).info
   if split not in info.splits:
     raise ValueError(
       f"task {name!r} cannot be done: "

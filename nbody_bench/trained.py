@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
-from nbody_bench import pipelines, plugins, training, updates
+from nbody_bench import pipelines, plugins, stored, training, updates
 from nbody_bench.problems import Problem
 from nbody_bench.recipes import Recipe
 from nbody_bench.run_directory import RunDirectory
@@ -122,7 +121,7 @@ def _description(folder):
 
 def _check_prepared(dataset, data_dir):
   plugins.check_dataset(dataset)
-  builder = tfds.builder(dataset, data_dir=data_dir)
+  builder = stored.builder(dataset, data_dir)
   if not builder.is_prepared():
     raise ValueError(
       f"{dataset} is not in {builder.data_dir}, and its states are needed as "

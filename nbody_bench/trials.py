@@ -33,7 +33,7 @@ _SHARE, _TIMED_SHARE = 0.1, 0.02
 # come to more than half of the minutes; midway and in the end there is one.
 _POINTS, _VALIDATING, _FEWEST = 8, 0.5, 2
 # Budgets are of minutes: where a batch is large, compiling pays.
-_COMPILE = "large"
+_COMPILE = {"auto": "large"}
 
 
 def define(values, argv):
@@ -82,7 +82,9 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
   setup = setups.make(settings, problem, task, model, seed)
   if setup.train_data is None:
     raise ValueError(f"{settings.model} has nothing to train")
-  recipe = dataclasses.replace(settings.recipe, compile=_COMPILE)
+  compiled = settings.recipe.compile
+  compiled = _COMPILE.get(compiled, compiled)
+  recipe = dataclasses.replace(settings.recipe, compile=compiled)
   update = training.updater(
     model, recipe, setup.train_data, seed, problem.num_context_frames
   )
@@ -125,7 +127,7 @@ def find(settings: Any, minutes: float, rates: list[float], pilot_steps: int):
       else math.inf,
     ),
     # As it was timed, however few steps there are.
-    "compile": _COMPILE,
+    "compile": compiled,
     "seconds_per_step": seconds,
     "seconds_per_validation": validating,
     "pilots": {str(k): v for k, v in results.items()},
@@ -260,7 +262,8 @@ def trials(values, rest):
   print(
     f"train with --recipe.learning_rate={choice['learning_rate']:g} "
     f"--train_steps={choice['train_steps']} "
-    f"--validate_every={choice['validate_every']}"
+    f"--validate_every={choice['validate_every']} "
+    f"--recipe.compile={choice['compile']}"
   )
 
 

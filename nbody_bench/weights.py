@@ -56,7 +56,13 @@ def load(folder: pathlib.Path, model: Any) -> str:
     steps = int(arrays.pop("steps"))
   except FileNotFoundError:
     raise _missing(path) from None
-  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+  except (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,  # of an empty file
+    zipfile.BadZipFile,
+  ) as error:
     raise ValueError(f"{path} is damaged ({error})") from None
   found = {k: x.shape for k, x in arrays.items()}
   wanted = {

@@ -1,5 +1,6 @@
 """What is learned, and how it is followed: against exact motions."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -160,6 +161,19 @@ def test_the_true_law_has_no_error_by_any_objective(objective):
   model.problem = law
   if objective in ("accelerations", "derivatives"):
     assert model.loss(window(6)) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["lnn", "lgnn", "hnn"])
+def test_rates_of_a_law_that_nobody_knows_are_no_objective(name):
+  unknown = System(law="unknown", coupling=0.0)
+  withheld = dataclasses.replace(testing.problem(), withheld=("coupling",))
+  for problem, message in (
+    (testing.problem(unknown), "nobody knows that of testing"),
+    (withheld, "withholds coupling"),
+  ):
+    with pytest.raises(ValueError, match=f"{message}; set config.objective"):
+      make(name, problem, objective="accelerations")
+    make(name, problem, objective="states")
 
 
 def test_likelihood_is_that_of_a_normal_distribution():

@@ -243,6 +243,7 @@ def test_a_board_is_scored_anew(outputs, data_dir, tmp_path, capsys):
   output = capsys.readouterr().out
   assert "no rank has changed" in output
   assert re.search("NOT RE-SCORED: delta_gn/1/.* not at hand", output)
+  assert "2 of 3 re-scored" in output
 
   path = entries / "leapfrog" / "1" / TASK.replace("/", "-") / "scores.json"
   scored = json.loads(path.read_text())
@@ -268,6 +269,20 @@ def page_data(folder):
   page = (folder / "index.html").read_text()
   _, _, rest = page.partition('id="board-data">')
   return json.loads(rest.partition("</script>")[0])
+
+
+def test_a_board_of_which_nothing_is_at_hand(outputs, data_dir, capsys):
+  assert board(outputs, data_dir, "rescore") == 1
+  assert "0 of 3 re-scored" in capsys.readouterr().out
+
+
+def test_times_count_from_the_given_state(data_dir, tmp_path):
+  task = ("--task=last", "--rollout_steps=2")
+  assert run_model("ballistic", tmp_path / "out", data_dir, *task) == 0
+  submission = tmp_path / "out" / "submission"
+  assert board(tmp_path, data_dir, "submit", submission) == 0
+  (path,) = tmp_path.glob("board/*/*/*/scores.json")
+  assert json.loads(path.read_text())["task"]["times"] == [0.39, 0.4]
 
 
 def test_a_faulty_time_is_not_shown(outputs, data_dir, tmp_path):
@@ -451,6 +466,56 @@ def test_an_output_folder_is_not_overwritten(outputs, data_dir, capsys):
   assert "go on with --resume or choose another" in capsys.readouterr().err
   assert run_model("leapfrog", folder, data_dir, "--resume") == 2
   assert "was made with another model" in capsys.readouterr().err
+
+
+def test_what_broke_off_before_it_began_blocks_no_folder(
+  data_dir, tmp_path, capsys
+):
+  own, folder = tmp_path / "own.py", tmp_path / "out"
+  good = MODEL.read_text()
+  own.write_text(good.replace("def step(self, state", "def step(self, stat"))
+  flags = "--train_steps=1", "--batch_size=1"
+  with pytest.raises(NameError, match="state"):
+    run_model(own, folder, data_dir, *flags)
+  assert (folder / "seed_0" / "config.json").is_file()
+  own.write_text(good)
+  flags = "--train_steps=2", "--batch_size=1"
+  assert run_model(own, folder, data_dir, *flags) == 0
+  assert run_model(own, folder, data_dir, *flags) == 2
+  assert "holds an earlier run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (
+      ["mlp", "--task=unseen_n", "--rollout_steps=2", "--train_steps=1"],
+      "mlp takes no other; choose another task",
+    ),
+    (["ballistic", "--metrics=efwt"], "efwt judges forces, and the"),
+    (["mlp", "--recipe.learning_rate=nan"], "rate=nan: give a finite number"),
+  ],
+)
+def test_what_would_fail_later_is_refused_now(
+  flags, message, data_dir, tmp_path, capsys
+):
+  model, *more = flags
+  assert run_model(model, tmp_path, data_dir, *more) == 2
+  assert message in capsys.readouterr().err
+  assert not list(tmp_path.glob("seed_*"))
+
+
+def test_a_resumed_run_starts_from_the_same_weights(
+  outputs, data_dir, tmp_path, capsys
+):
+  weights = outputs / "delta_gn"
+  flags = ["--config.edge_widths=8,8", "--config.node_widths=8"]
+  flags += ["--config.normalize", "--train_steps=0", "--batch_size=4"]
+  start = f"--start_from={weights}"
+  assert run_model("delta_gn", tmp_path, data_dir, *flags, start) == 0
+  more = [*flags[:-2], "--train_steps=1", "--batch_size=4", "--resume"]
+  assert run_model("delta_gn", tmp_path, data_dir, *more) == 2
+  assert "made with another start_from" in capsys.readouterr().err
 
 
 def test_resume_finishes_to_the_same_result(outputs, data_dir, tmp_path):

@@ -22,6 +22,7 @@ from nbody_bench import (
 from nbody_bench.edge_bases import BASES
 from nbody_bench.recipes import Recipe
 from nbody_bench.states import FIXED, Domain, Particles, State, Trajectory
+from nbody_bench.systems import System
 
 SPACE = testing.problem(testing.GRAVITY, 3)
 SLABS = dataclasses.replace(
@@ -653,6 +654,27 @@ def test_a_roll_out_of_gravity_is_finite():
   assert np.all(np.isfinite(found.state))
   assert np.all(np.abs(found.state.position) <= 4)
   assert np.all(found.state.velocity[:, 0] != data.state.velocity[:, 0])
+
+
+def test_forces_of_what_moves_are_in_units_of_its_motion():
+  """A model that returns the forces of the data moves as the data do."""
+  unknown = testing.problem(System(law="unknown", coupling=0.0), num_dims=3)
+  with pytest.raises(ValueError, match="nobody knows that of testing; use a"):
+    make("pair_forces", unknown)
+  told = dataclasses.replace(unknown, force_unit=0.01)
+  model = make("pair_forces", told, cutoff=3.0)
+  data = bodies(lambda d: np.exp(-d), 2, 0)
+
+  def labels(inputs):
+    force = 0.01 * data.force[:, 0] / data.particles.mass[..., None]
+    rows = tf.reshape(force / model.force_scale, [-1, 3])
+    return tf.pad(tf.cast(rows, tf.float32), [[0, 1], [0, 0]]), None
+
+  model.forces = labels
+  inputs = testing.to_tensors(data)
+  assert model.loss(inputs) < 1e-6
+  found = model(inputs.frame(0), inputs.particles, inputs.domain)
+  np.testing.assert_allclose(found, 0.01 * data.force[:, 0], rtol=1e-4)
 
 
 def test_what_predicts_motion_alone_has_no_forces():

@@ -7,6 +7,7 @@ from nbody_bench import (
   evaluation,
   pipelines,
   plugins,
+  predictions,
   simulation,
   tasks,
   testing,
@@ -309,6 +310,24 @@ def test_force_mae_is_the_mean_over_free_atoms_not_over_structures():
   assert single("force_mae", prediction, truth) == pytest.approx(expected)
   nothing = structures(num_atoms=(1, 1))
   assert single("force_mae", nothing, nothing) == 0
+
+
+def test_motion_is_not_judged_by_the_forces_of_the_truth():
+  truth = two_bodies()
+  predicted = State(*(x[:, 1:] for x in truth.state))
+  whole = predictions.KINDS["motion"].whole(predicted, truth)
+  with pytest.raises(ValueError, match="a trajectory has no forces"):
+    single("force_mae", whole, truth)
+
+
+@pytest.mark.parametrize("kind", predictions.KINDS)
+def test_every_kind_has_metrics_of_its_own(kind):
+  own = [name for name in NAMES if evaluation.metric(name).kind == kind]
+  assert own
+  evaluation.check(own, kind)
+  other = next(name for name in NAMES if name not in own)
+  with pytest.raises(ValueError, match=f"asks for {kind}; choose of {own[0]}"):
+    evaluation.check([*own, other], kind)
 
 
 def test_metrics_of_forces_need_forces():

@@ -1,4 +1,6 @@
 import itertools
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -149,3 +151,17 @@ def test_history_must_fit_too():
     pipelines.WindowSampler(
       indexed_trajectory(), 3, 4, seed=0, num_context_frames=4
     )
+
+
+@pytest.mark.parametrize(
+  ("pattern", "content"), [("*-train.*", slice(100)), ("dataset_info.json", 0)]
+)
+def test_damaged_data_are_named(pattern, content, data_dir, tmp_path):
+  name = "nbody_gravity/smoke"
+  (folder,) = pathlib.Path(data_dir).glob(f"{name}/*.*.*")
+  copy = tmp_path / name / folder.name
+  shutil.copytree(folder, copy)
+  (path,) = copy.glob(pattern) if content else [copy / pattern]
+  path.write_bytes(path.read_bytes()[content] if content else b"")
+  with pytest.raises(ValueError, match=r"is damaged .*; remove its folder and"):
+    pipelines.load(name, "train", str(tmp_path))

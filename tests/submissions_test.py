@@ -284,3 +284,6 @@ def test_accelerations_are_data_where_forces_are_asked_for():
   assert plain.for_task("motion") == plain
   classical = dataclasses.replace(told, division="classical")
   assert classical.for_task("motion") == classical
+  assert plain.for_task("motion", "states") == plain
+  for objective in ("accelerations", "derivatives"):
+    assert plain.for_task("motion", objective) == told.for_task("motion")

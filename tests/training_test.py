@@ -211,6 +211,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
   path.write_bytes(b"nonsense")
   with pytest.raises(ValueError, match=r"checkpoint .*last-12 is damaged or"):
     train(tmp_path, 12)
+  train(tmp_path / "b", 12)
+  (path,) = (tmp_path / "b").glob("checkpoints/last-12.data*")
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  with pytest.raises(ValueError, match=r"checkpoint .*last-12 is damaged or"):
+    train(tmp_path / "b", 12)
   for file in tmp_path.glob("checkpoints/last-12.*"):
     file.unlink()
   train(tmp_path, 12)  # goes on from the one before

@@ -79,7 +79,7 @@ class Builder(observed.ObservedDatasetBuilder):
   """
   BUILDER_CONFIGS: ClassVar[list[MD17Config]] = [
     *(_config(k, k, starts) for k, (_, starts) in _MOLECULES.items()),
-    # Any trajectory of ethanol with more than 20,021 frames will do.
+    # Any trajectory of ethanol with more than 20,040 frames will do.
     _config("smoke", "ethanol", None, (4, 2, 2)),
   ]
 

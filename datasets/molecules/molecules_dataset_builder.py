@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import molecular_dynamics, observed
+from nbody_bench import elements, molecular_dynamics, observed
 from nbody_bench.dataset_configs import Size
 from nbody_bench.molecular_dynamics import Dynamics
 
@@ -44,6 +44,7 @@ def _config(
     },
     has_species=True,
     has_forces=True,
+    force_unit=elements.FORCE_UNIT,
     seed=dynamics.seed,
     dynamics=dynamics,
     **settings,

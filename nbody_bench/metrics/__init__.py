@@ -82,6 +82,7 @@ class Metric:
       that the error of the labels themselves gives; below it a score means
       nothing. None where there is no such number.
     better: "lower" or "higher".
+    kind: of the predictions that it judges, of `predictions.KINDS`.
   """
 
   label: str
@@ -91,6 +92,7 @@ class Metric:
   reduce: Reduction = at_last_step
   floor: Callable[[Trajectory, np.ndarray, System], np.ndarray] | None = None
   better: str = "lower"
+  kind: str = "motion"
 
   def values(
     self, prediction: Trajectory, truth: Trajectory, system: System

@@ -39,4 +39,5 @@ METRIC = Metric(
   function=share_of_distance,
   cap=1.0,
   better="higher",
+  kind="relaxation",
 )

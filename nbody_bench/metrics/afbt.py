@@ -51,4 +51,5 @@ METRIC = Metric(
   function=share_of_force,
   cap=1.0,
   better="higher",
+  kind="relaxation",
 )

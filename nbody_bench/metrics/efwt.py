@@ -27,4 +27,5 @@ METRIC = Metric(
   function=within_thresholds,
   cap=1.0,
   better="higher",
+  kind="forces",
 )

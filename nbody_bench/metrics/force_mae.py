@@ -51,4 +51,5 @@ METRIC = Metric(
   ),
   function=force_error,
   cap=100.0,
+  kind="forces",
 )
