@@ -15,27 +15,31 @@ class InUseError(OSError):
 
 
 @contextlib.contextmanager
-def exclusive(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+def exclusive(folder: pathlib.Path, awaited: str = "") -> Iterator[None]:
   """Holds a folder for this process; the lock goes with the process.
 
   Args:
     folder: created if missing.
-    wait: whether to wait until another process is done with it.
+    awaited: what another process may be making there, to wait for it; empty not
+      to wait.
 
   Raises:
-    InUseError: if another process holds it, unless `wait`.
+    InUseError: if another process holds it, and is not waited for.
   """
   folder.mkdir(parents=True, exist_ok=True)
   with (folder / ".lock").open("a+") as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       file.seek(0)
       owner = file.read().strip() or "unknown"
-      raise InUseError(
-        f"{folder} is in use by process {owner}; wait for it or choose another "
-        "folder"
-      ) from None
+      if not awaited:
+        raise InUseError(
+          f"{folder} is in use by process {owner}; wait for it or choose "
+          "another folder"
+        ) from None
+      print(f"waiting for process {owner}, which makes {awaited}", flush=True)
+      fcntl.flock(file, fcntl.LOCK_EX)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

@@ -44,7 +44,7 @@ def prepare(
   if not builder.is_prepared():
     folder = pathlib.Path(builder.data_dir).parent
     # Two runs that miss the same data: one makes them, the other waits.
-    with exclusive(folder, wait=True):
+    with exclusive(folder, awaited=dataset):
       for broken in folder.glob("*.incomplete*"):
         shutil.rmtree(broken)
       builder = stored.builder(dataset, data_dir)

@@ -152,6 +152,11 @@ def make(
   if kind in ("forces", "relaxation"):
     return _structures(name, kind, dataset, info, report_steps)
   longest = facts["num_frames"] - info.metadata["num_context_frames"]
+  if longest < 1:
+    raise ValueError(
+      f"{dataset!r} has structures and no motion for the task {name!r}; take "
+      "--task=forces or --task=relaxation"
+    )
   usual = (20, 200) if name != "long" else (max(1, longest // 5), longest)
   steps = tuple(
     sorted(set(report_steps) or {min(step, longest) for step in usual})

@@ -106,7 +106,7 @@ def _description(folder):
     seeds = sorted(p.parent for p in folder.glob("seed_*/config.json"))
     guess = f"; did you mean {seeds[0]}?" if seeds else ""
     raise ValueError(
-      f"{path} is missing; --checkpoint is a run's seed folder, such as "
+      f"{path} is missing; the folder must be that of a run's seed, such as "
       f"out/x/seed_0{guess}"
     )
   try:

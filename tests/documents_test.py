@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pathlib
 import pkgutil
 import re
@@ -48,6 +49,7 @@ def test_the_documents_have_commands():
   assert all(commands(d) for d in DOCUMENTS)
 
 
+@pytest.mark.filterwarnings("ignore:some particles have more than")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_run_as_written(document, tmp_path, monkeypatch, data_dir):
   """On the smoke data, with few steps, in the order of the document."""
@@ -56,14 +58,16 @@ def test_commands_run_as_written(document, tmp_path, monkeypatch, data_dir):
   shutil.copy(ROOT / "tests/data/linear_drag.py", tmp_path / "my_model.py")
   for command in commands(document):
     _, _, name, *arguments = shlex.split(command)
-    arguments = [re.sub(r"/n\d+", "/smoke", a) for a in arguments]
+    if "slabs" in command and not importlib.util.find_spec("ase"):
+      continue  # an extra, without which these data cannot be made
+    arguments = [re.sub(r"/(n\d+|emt)\b", "/smoke", a) for a in arguments]
     if name not in ("nbody_bench.doctor",):
       arguments.append(f"--data_dir={data_dir}")
     if name == "nbody_bench.leaderboard":
       arguments.append("--board=board")
     if name == "nbody_bench.run":
       arguments += ["--train_steps=2", "--batch_size=2", "--timing=none"]
-      arguments.append("--seeds=0")
+      arguments += ["--seeds=0", "--recipe.warmup_steps=0"]
     assert MAINS[name]([name, *arguments]) == 0, command
 
 

@@ -380,7 +380,7 @@ def test_the_first_structures_are_of_different_relaxations(data):
 
 @needs_ase
 def test_there_is_no_motion_to_roll_out(data):
-  with pytest.raises(ValueError, match=r"rollout steps .* are not within 1..0"):
+  with pytest.raises(ValueError, match="take --task=forces or"):
     tasks.make("rollout", "slabs/smoke", data)
 
 
