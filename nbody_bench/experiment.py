@@ -10,6 +10,7 @@ beside what is there of other runs and seeds.
 """
 
 import dataclasses
+import math
 import pathlib
 import sys
 import threading
@@ -20,6 +21,9 @@ from absl import flags
 
 from nbody_bench import command_line
 from nbody_bench.files import exclusive
+
+# Of a model with no variables, which makes none; zero would ask for weights.
+_AS_IT_IS = "--train_steps=1"
 
 
 def define(values, argv):
@@ -83,19 +87,22 @@ def experiment(values, rest):
     plan = experiments.published(plan)
   changes: dict[str, Any] = {}
   if values.core_minutes is not None:
-    changes["core_minutes"] = values.core_minutes
+    changes["core_minutes"] = _minutes(values.core_minutes)
   if values.seeds is not None:
-    changes["seeds"] = command_line.integers("--seeds", values.seeds)
+    changes["seeds"] = _seeds(values.seeds)
   plan = dataclasses.replace(plan, **changes)
   jobs = _named("runs", plan.runs, values)
   parts = _named("evaluations", plan.evaluations, values)
   output = pathlib.Path(values.output_dir) / plan.name
   shown = folder / plan.name
   place = Place(plan, output, shown, values.data_dir, values.board)
+  _check_figures()
   with exclusive(output):
+    # Also before anything is trained: what is there may not be recorded.
+    record = experiment_records.gather(plan, output, shown)
     if not values.report_only:
       _make(place, jobs, parts, values.num_workers)
-    record = experiment_records.gather(plan, output, shown)
+      record = experiment_records.gather(plan, output, shown)
     record["figures"] = experiment_figures.draw(
       plan, record, output, shown, values.data_dir
     )
@@ -104,9 +111,37 @@ def experiment(values, rest):
   print(f"table: {page}")
 
 
+def _minutes(value):
+  if not 0 < value < math.inf:
+    raise ValueError(f"--core_minutes={value:g} must be a positive number")
+  return value
+
+
+def _seeds(texts):
+  seeds = command_line.integers("--seeds", texts)
+  if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    raise ValueError(
+      f"--seeds={','.join(texts)}: give at least one, each once and none "
+      "negative, such as 0,1,2, or leave the flag out for the experiment's"
+    )
+  return seeds
+
+
+def _check_figures():
+  """Refuses now what would fail after the first training."""
+  try:
+    import matplotlib.figure  # noqa: F401
+  except ImportError as error:
+    raise ValueError(
+      f"an experiment draws figures, which is not possible here ({error}); "
+      'pip install "nbody_bench[figures]"'
+    ) from None
+
+
 def _make(place, jobs, parts, num_workers):
   """Makes runs, as many at a time, and writes the table after each."""
   from nbody_bench import (
+    experiment_cost,
     experiment_index,
     experiment_records,
     experiment_report,
@@ -114,16 +149,19 @@ def _make(place, jobs, parts, num_workers):
   )
 
   lock, began, done = threading.Lock(), time.monotonic(), []
+  before = experiment_cost.trainings(place, jobs)
+  print(experiment_cost.text(place, before, num_workers), flush=True)
 
   def work(run):
     _do(place, run, parts)
     with lock:
       done.append(run)
       minutes = (time.monotonic() - began) / 60
-      left = minutes / len(done) * (len(jobs) - len(done))
+      ahead = sum(experiment_cost.trainings(place, jobs).values())
+      made = sum(before.values()) - ahead
       print(
         f"{len(done)} of {len(jobs)} runs, {run.label}, after {minutes:.1f} "
-        f"min; about {left:.0f} min left",
+        f"min{experiment_cost.left(minutes, made, ahead)}",
         flush=True,
       )
       record = experiment_records.gather(place.plan, place.output, place.shown)
@@ -147,6 +185,8 @@ def _named(flag, rows, values):
       raise ValueError(
         f"--{flag}: there is no {name!r}, but {', '.join(known) or 'none'}"
       )
+  if flag == "runs" and not names:
+    raise ValueError(f"--runs names none; give some of {', '.join(known)}")
   return [row for row in rows if row.name in names]
 
 
@@ -176,32 +216,38 @@ def _train(place, run, folder):
   from nbody_bench import experiment_choice
   from nbody_bench.experiment_calls import call
 
-  plan = place.plan
+  seeds = run.seeds(place.plan.seeds)
+  if not run.trains:
+    arguments = [_AS_IT_IS, f"--version={_version(run, 0, seeds)}"]
+    once = dataclasses.replace(run, recipe={})
+    call(place, once, folder, seeds, arguments)
+    return
   choice = experiment_choice.choose(place, run)
   arguments = [
     f"--train_steps={choice['train_steps']}",
     f"--validate_every={choice['validate_every']}",
     f"--recipe.learning_rate={choice['learning_rate']}",
     f"--recipe.compile={choice['compile']}",
-    f"--version={_version(run, choice['train_steps'], plan.seeds)}",
+    f"--version={_version(run, choice['train_steps'], seeds)}",
     *place.start(run),
   ]
-  call(place, run, folder, plan.seeds, arguments)
+  call(place, run, folder, seeds, arguments)
 
 
 def _evaluate(place, run, part, folder):
   from nbody_bench.experiment_calls import call
 
-  plan = place.plan
+  plan, seeds = place.plan, run.seeds(place.plan.seeds)
   if part.runs and run.name not in part.runs:
     return
   if part.repeats(run, plan.metrics):
     return
   other = dataclasses.replace(part.of(run), recipe={})
   into = folder / f"evaluation_{part.name}"
-  arguments = [f"--start_from={folder}", "--train_steps=0"]
+  weights = [f"--start_from={folder}", "--train_steps=0"]
+  arguments = weights if run.trains else [_AS_IT_IS]
   arguments.append(f"--timing={part.timing}")
-  call(place, other, into, plan.seeds, arguments, part.metrics)
+  call(place, other, into, seeds, arguments, part.metrics)
 
 
 def _version(run, train_steps, seeds):

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from nbody_bench import experiment_records, weights
+from nbody_bench import experiment_records, experiment_settings, weights
 from nbody_bench.experiments import Experiment, Run
 
 RUN = "nbody_bench.run"
@@ -88,34 +88,28 @@ def call(
     module: another command that takes the same flags.
 
   Raises:
-    ValueError: naming the log, if it fails.
+    ValueError: naming the log, with what it ends with, if it fails.
     KeyboardInterrupt: if it was stopped.
   """
-  if module == RUN and set(seeds) <= _finished(folder):
+  if module == RUN and set(seeds) <= finished(folder):
     return
   folder.mkdir(parents=True, exist_ok=True)
   command = [
     *(sys.executable, "-m", module),
-    f"--model={run.model}",
-    f"--dataset={run.dataset}",
-    f"--task={run.task}",
-    f"--checkpoint={run.checkpoint}",
-    f"--rollout_steps={_text(run.rollout_steps)}",
-    f"--metrics={_text(tuple(metrics) or place.plan.metrics)}",
+    *experiment_settings.flags(run, tuple(metrics) or place.plan.metrics),
     f"--output_dir={folder}",
-    f"--seeds={_text(tuple(seeds))}",
+    f"--seeds={','.join(map(str, seeds))}",
     "--resume",
-    *(f"--config.{k}={_text(v)}" for k, v in run.config.items()),
-    *(f"--recipe.{k}={_text(v)}" for k, v in run.recipe.items()),
     *arguments,
     *_data(place),
   ]
-  command = [c.replace("--recipe.batch_size", "--batch_size") for c in command]
   if place.stopping.is_set():
     raise KeyboardInterrupt
   print(f"{run.name}: " + " ".join(command[1:]), flush=True)
   began = time.monotonic()
-  with (folder / "log.txt").open("a") as log:
+  path = folder / "log.txt"
+  with path.open("a") as log:
+    begin = log.tell()
     code = _finished_process(command, log, place.stopping)
   stopped = code == 130 or (code and place.stopping.is_set())
   how = "stopped" if stopped else "failed" if code else "done"
@@ -124,7 +118,16 @@ def call(
   if stopped:
     raise KeyboardInterrupt
   if code:
-    raise ValueError(f"{folder.name} failed; see {folder / 'log.txt'}")
+    reason = _last_line(path, begin) or f"it ended with code {code}"
+    raise ValueError(f"{folder.name} failed: {reason} (see {path})")
+
+
+def _last_line(path, begin):
+  """Returns the last line that is not blank, of those from a byte on."""
+  with path.open("rb") as log:
+    log.seek(begin)
+    lines = log.read().decode(errors="replace").split("\n")
+  return next((x.strip() for x in reversed(lines) if x.strip()), "")
 
 
 def _finished_process(command, log, stopping):
@@ -143,7 +146,7 @@ def _finished_process(command, log, stopping):
   return process.wait()
 
 
-def _finished(folder):
+def finished(folder: pathlib.Path) -> set[int]:
   """Returns the seeds of which a run has predictions."""
   path = folder / "submission" / "submission.json"
   if not path.is_file():
@@ -173,9 +176,3 @@ def submit(place: Place, folder: pathlib.Path) -> None:
 
 def _data(place):
   return [f"--data_dir={place.data_dir}"] if place.data_dir else []
-
-
-def _text(value):
-  if isinstance(value, (list, tuple)):
-    return ",".join(map(str, value))
-  return str(value)

@@ -19,7 +19,8 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
   but not a learning rate that is no longer one to choose from.
 
   Raises:
-    ValueError: if the run does not train, or was made with another budget.
+    ValueError: if the run was made with another budget, or a learning rate
+      that is no longer one to choose from.
   """
   plan, folder = place.plan, run.folder(place.output)
   recipe = plugins.load_model(run.model).recipe
@@ -31,6 +32,7 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
       "learning_rate": rate,
       "compile": run.recipe.get("compile", recipe.compile),
     }
+  rates = run.learning_rates or plan.learning_rates
   path = folder / trials.CHOICE
   if path.is_file():
     choice = json.loads(path.read_text())
@@ -38,6 +40,12 @@ def choose(place: Place, run: Run) -> dict[str, Any]:
       raise ValueError(
         f"{folder} was made with {choice['core_minutes']} core-minutes, "
         f"not {plan.core_minutes}; choose another --output_dir"
+      )
+    if rates and choice["learning_rate"] not in rates:
+      raise ValueError(
+        f"{folder} was made with learning rate {choice['learning_rate']:g}, "
+        f"not one of {', '.join(f'{x:g}' for x in rates)}; choose another "
+        "--output_dir or remove it"
       )
     return choice
   choice = _recorded(place, run) or _tried(place, run)

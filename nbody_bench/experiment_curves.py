@@ -16,7 +16,8 @@ def learning(plan, results, path):
   for run in shown:
     result = results[run.name]
     minutes = result["train_seconds_per_step"] / 60
-    for i, curve in enumerate(result["learning"]):
+    # One too short to be validated has none, nor has what is not trained.
+    for i, curve in enumerate(filter(None, result["learning"])):
       steps, values = zip(*curve, strict=True)
       axes.semilogy(
         minutes * np.array(steps),

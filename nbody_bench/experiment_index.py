@@ -53,7 +53,8 @@ def text(folder: pathlib.Path) -> str:
 def _progress(plan, found):
   """Returns three cells: models, seeds and core-minutes."""
   rows = list(found.values())
-  seeds = [len(row["seeds"]) for row in rows]
+  # What is not trained has one seed.
+  seeds = [len(row["seeds"]) for row in rows if row["training"]["steps"]]
   if plan.counts_steps:
     minutes = "a number of steps"
   else:

@@ -13,8 +13,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from nbody_bench import evaluation, trials
+from nbody_bench import evaluation, experiment_settings, trials
 from nbody_bench.experiments import Experiment, is_score
+from nbody_bench.recipes import Recipe
 
 FILE = "results.json"
 
@@ -43,6 +44,9 @@ def gather(
   Returns:
     `{"runs": {name: row}, "evaluations": {name: {name of run: row}},
     "figures": [...]}`.
+
+  Raises:
+    ValueError: if one was made with other settings than those of the plan.
   """
   before = read(folder)
   record: dict[str, Any] = {
@@ -72,6 +76,7 @@ def gather(
         part.of(run),
         run.folder(output) / f"evaluation_{part.name}",
         part.metrics,
+        trained=False,
       )
       if old and not _is_of(old, part.of(run), part.metrics):
         old = None
@@ -139,9 +144,15 @@ def _only(row, metrics):
 
 
 def _same_training(one, other):
-  return all(
-    one["training"][k] == other["training"][k] for k in ("steps", "recipe")
+  first, second = one["training"], other["training"]
+  return first["steps"] == second["steps"] and (
+    _recipe(first["recipe"]) == _recipe(second["recipe"])
   )
+
+
+def _recipe(told):
+  # What recipes can say since it was recorded was as by default.
+  return json.loads(json.dumps(dataclasses.asdict(Recipe()))) | told
 
 
 def _joined(old, new):
@@ -156,7 +167,7 @@ def _joined(old, new):
   return row
 
 
-def _measured(run, folder, metrics) -> Row | None:
+def _measured(run, folder, metrics, trained=True) -> Row | None:
   """Returns numbers and curves of a finished run, None if it has not."""
   path = folder / "submission" / "submission.json"
   if not path.is_file():
@@ -168,6 +179,7 @@ def _measured(run, folder, metrics) -> Row | None:
     json.loads((folder / f"seed_{seed}" / "scores.json").read_text())["metrics"]
     for seed in seeds
   ]
+  experiment_settings.check(run, folder, metrics, submission, scores, trained)
   choice, floor = folder / trials.CHOICE, folder / "floor.json"
   return {
     "settings": _settings(run),

@@ -53,8 +53,10 @@ def write(
   if missing:
     text += f"\nNot finished: {'; '.join(missing)}.\n"
   if results:
+    text += "\n## Figures\n"
+  if any(any(row["learning"]) for row in results.values()):
     experiment_curves.learning(plan, results, folder / "learning.png")
-    text += "\n## Figures\n\n![Learning curves](learning.png)\n"
+    text += "\n![Learning curves](learning.png)\n"
   if experiment_curves.over_time(results):
     experiment_curves.errors(plan, plan.metrics, results, folder / "errors.png")
     text += "\n![Errors](errors.png)\n"
@@ -74,7 +76,8 @@ def write(
 
 
 def _head(plan, results):
-  found = sorted({s for r in results.values() for s in r["seeds"]})
+  trained = [r for r in results.values() if r["training"]["steps"]]
+  found = sorted({s for r in trained for s in r["seeds"]})
   seeds = ",".join(map(str, found or plan.seeds))
   return _HEAD.format(
     title=plan.title,
@@ -122,18 +125,28 @@ def _table(plan, results):
     if run.name not in results:
       continue
     result = results[run.name]
-    training = result["training"]
-    minutes = training["steps"] * result["train_seconds_per_step"] / 60
-    row = [run.label, str(len(result["seeds"])), f"{training['steps']:,}"]
-    row.append(f"{minutes:.3g}")
-    row.append(f"{training['recipe']['learning_rate']:g}")
+    *training, milliseconds = _training(result)
+    row = [run.label, str(len(result["seeds"])), *training]
     for metric in plan.metrics:
       row.append(_score(result, metric, run.rollout_steps))
     row.append("; ".join(f"{k} {v}" for k, v in run.published.items()) or "-")
-    row.append(f"{1e3 * result['train_seconds_per_step']:.3g}")
+    row.append(milliseconds)
     rows.append([*row, *(_number(result[c]) for c in last_columns)])
   rows += _of_labels(plan.metrics, results, before=5, columns=len(columns))
   return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _training(result):
+  """Returns cells: steps, minutes, learning rate, milliseconds a step."""
+  training, seconds = result["training"], result["train_seconds_per_step"]
+  if not training["steps"]:
+    return ["-"] * 4
+  return [
+    f"{training['steps']:,}",
+    f"{training['steps'] * seconds / 60:.3g}",
+    f"{training['recipe']['learning_rate']:g}",
+    f"{1e3 * seconds:.3g}",
+  ]
 
 
 def _second_table(plan, task, results):

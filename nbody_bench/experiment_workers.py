@@ -1,11 +1,20 @@
 """Rows of an experiment side by side, each on a core of its own."""
 
 import concurrent.futures
+import contextlib
 import os
+import pathlib
 import queue
+import tempfile
 from collections.abc import Callable, Sequence
 
 from nbody_bench.experiments import Run
+from nbody_bench.files import InUseError, exclusive
+
+# Has a folder for each core, which is locked by the experiment that uses it.
+_LOCKS = (
+  pathlib.Path(tempfile.gettempdir()) / f"nbody_bench_cores_{os.getuid()}"
+)
 
 
 def cores() -> list[int]:
@@ -42,7 +51,7 @@ def side_by_side(
 
   Processes that `work` starts are on the core of its thread, for a child has
   the affinity of the thread that it comes from (on Linux; elsewhere the system
-  places them).
+  places them). No other experiment of this user is on that core.
 
   Args:
     work: for one run.
@@ -52,18 +61,42 @@ def side_by_side(
       process is told to stop.
 
   Raises:
-    ValueError: if there are not as many cores.
+    ValueError: if there are not as many cores that no other experiment uses.
     Exception: the first that `work` raised.
     KeyboardInterrupt: as it came.
   """
-  free = cores()
-  if not 1 <= num_workers <= len(free):
+  with contextlib.ExitStack() as held:
+    _work_on(_taken(num_workers, held), work, groups, stop)
+
+
+def _taken(count, held):
+  """Returns cores that no other experiment uses, held as long as `held` is."""
+  known = cores()
+  if not 1 <= count <= len(known):
     raise ValueError(
-      f"--num_workers={num_workers}: each has a core of its own, of which this "
-      f"process may use {len(free)}; give 1 to {len(free)}"
+      f"--num_workers={count}: each has a core of its own, of which this "
+      f"process may use {len(known)}; give 1 to {len(known)}"
     )
+  taken = []
+  for core in known:
+    if len(taken) < count:
+      with contextlib.suppress(InUseError):
+        held.enter_context(exclusive(_LOCKS / str(core)))
+        taken.append(core)
+  if len(taken) < count:
+    fewer = f", or give {len(taken)} at most" if taken else ""
+    raise ValueError(
+      f"--num_workers={count}: each has a core of its own, and of the "
+      f"{len(known)} that this process may use other experiments are on "
+      f"{len(known) - len(taken)}; wait for them{fewer}"
+    )
+  return taken
+
+
+def _work_on(own_cores, work, groups, stop):
+  """Does the work of all runs, with a worker on each core."""
   own: queue.SimpleQueue[int] = queue.SimpleQueue()
-  for core in free:
+  for core in own_cores:
     own.put(core)
 
   def settle():
@@ -74,7 +107,9 @@ def side_by_side(
     for run in group:
       work(run)
 
-  pool = concurrent.futures.ThreadPoolExecutor(num_workers, initializer=settle)
+  pool = concurrent.futures.ThreadPoolExecutor(
+    len(own_cores), initializer=settle
+  )
   futures = [pool.submit(one_after_the_other, group) for group in groups]
   try:
     for future in concurrent.futures.as_completed(futures):

@@ -40,6 +40,8 @@ smaller ones. Where the row is not trained here its weights in
 `dataset`, `task`, `rollout_steps` and `checkpoint` may also be given for a
 single run. One with `train_steps` makes as many, with the learning rate of its
 recipe, whatever they take: a published training, or as many for each model.
+A model with no variables, such as `ballistic`, stands beside the others as a
+yardstick: it is rolled out once, as it is.
 `as_published` is what a run is where the published setting is asked for
 (`published`): steps, `config` and `recipe`, and nothing of its other settings.
 Each evaluation rolls trained runs out on another task or data set, and each
@@ -47,6 +49,7 @@ figure draws them: a function of `experiment_figures.FIGURES`.
 """
 
 import dataclasses
+import math
 import pathlib
 import re
 import tomllib
@@ -111,6 +114,16 @@ class Run:
         f"run {self.name!r}: as_published has {sorted(self.as_published)}; "
         f"train_steps must be there, and of {sorted(allowed)} any"
       )
+
+  @property
+  def trains(self) -> bool:
+    """Whether its model is of a class that has variables."""
+    model = plugins.load_model(self.model)
+    return hasattr(model.simulator, "trainable_variables")
+
+  def seeds(self, asked: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns those it is made with: one where all would be the same."""
+    return asked if self.trains else (0,)
 
   def folder(self, output: pathlib.Path) -> pathlib.Path:
     """Returns where it is, `output` being that of its experiment."""
@@ -213,9 +226,11 @@ class Experiment:
   def counts_steps(self) -> bool:
     """Whether runs make as many steps as they say, not what fits in minutes.
 
-    Its own ones: those of another experiment are as they were made there.
+    Its own ones: those of another experiment are as they were made there. What
+    has nothing to train takes neither.
     """
-    own = [run for run in self.runs if not run.same_as] or self.runs
+    own = [run for run in self.runs if run.trains and not run.same_as]
+    own = own or [run for run in self.runs if run.trains]
     return all(run.train_steps for run in own)
 
 
@@ -358,8 +373,11 @@ def _made(kind, what, values):
 def _check(experiment):
   if not experiment.runs or not experiment.seeds or not experiment.metrics:
     raise ValueError("runs, seeds and metrics must not be empty")
-  if experiment.core_minutes <= 0 or experiment.pilot_steps < 1:
-    raise ValueError("core_minutes and pilot_steps must be positive")
+  if not 0 < experiment.core_minutes < math.inf or experiment.pilot_steps < 1:
+    raise ValueError(
+      f"core_minutes = {experiment.core_minutes} and pilot_steps = "
+      f"{experiment.pilot_steps} must be positive numbers"
+    )
   found = [run.name for run in experiment.runs]
   for name in found:
     if found.count(name) > 1 or not re.fullmatch(r"\w{1,40}", name):

@@ -1,4 +1,4 @@
-"""Processes of an experiment: they are told to stop, and once only."""
+"""Processes of an experiment: told to stop once, and asked why they failed."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nbody_bench import experiment_calls
+from nbody_bench import experiment_calls, experiments
 
 # Ends with 130 and a line for each signal, as a run that saves does, or late.
 _RUN = """
@@ -53,3 +53,40 @@ def test_a_process_is_told_to_stop(
       thread.join()
   assert found == code
   assert path.read_text().split() == lines
+
+
+RUN = experiments.Run("small", "Small", "ogn", "nbody_gravity/smoke", (2,))
+PLAN = experiments.Experiment(
+  "own", "Own", ("rollout_rmse",), 1.0, (0,), (RUN,)
+)
+
+
+@pytest.mark.parametrize(
+  ("printed", "reason"),
+  [
+    (
+      "step 3\nerror: 5 is too many; give 4\n\n \n",
+      "error: 5 is too many; give 4",
+    ),
+    ("error: one\r\n", "error: one"),
+    # What an earlier process wrote is not its reason.
+    ("", "it ended with code 2"),
+  ],
+)
+def test_a_failure_says_what_the_log_ends_with(
+  tmp_path, monkeypatch, printed, reason
+):
+  def fail(command, log, stopping):
+    del command, stopping
+    log.write(printed)
+    return 2
+
+  monkeypatch.setattr(experiment_calls, "_finished_process", fail)
+  place = experiment_calls.Place(PLAN, tmp_path, tmp_path, None, None)
+  folder = tmp_path / "small"
+  folder.mkdir()
+  (folder / "log.txt").write_text("error: é, of another time\n")
+  with pytest.raises(ValueError, match="small failed") as error:
+    experiment_calls.call(place, RUN, folder, (0,), [])
+  log = folder / "log.txt"
+  assert str(error.value) == f"small failed: {reason} (see {log})"

@@ -86,7 +86,8 @@ def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
     del place, run
     asked.extend([module, *seeds, *arguments])
     folder.mkdir(parents=True)
-    found = {"core_minutes": 2.0, "learning_rate": 3e-5, "train_steps": 480}
+    rates = [float(x) for x in arguments[1].partition("=")[2].split(",")]
+    found = {"core_minutes": 2.0, "learning_rate": rates[0], "train_steps": 480}
     (folder / trials.CHOICE).write_text(json.dumps(found))
 
   monkeypatch.setattr(experiment_choice, "call", try_out)
@@ -95,13 +96,20 @@ def test_a_recorded_rate_is_taken_if_it_may_be_chosen(
   choice = experiment_choice.choose(place, run)
   # Made once.
   assert experiment_choice.choose(place, run) == choice
+  other = dataclasses.replace(run, learning_rates=(0.5, 0.25))
+  message = (
+    "second was made with learning rate .*, not one of 0.5, 0.25; choose"
+  )
+  with pytest.raises(ValueError, match=message):
+    experiment_choice.choose(place, other)
   if taken:
     assert (choice["learning_rate"], choice["train_steps"]) == (rate, 70)
     assert choice["validate_every"] == 8
     assert not asked
   else:
-    assert (choice["learning_rate"], choice["train_steps"]) == (3e-5, 480)
-    rates = ",".join(map(str, own or PLAN.learning_rates))
+    rates = own or PLAN.learning_rates
+    assert (choice["learning_rate"], choice["train_steps"]) == (rates[0], 480)
+    rates = ",".join(map(str, rates))
     assert asked == [
       "nbody_bench.trials",
       0,

@@ -6,10 +6,13 @@ import json
 import pytest
 
 from nbody_bench import (
+  experiment_curves,
+  experiment_figures,
   experiment_index,
   experiment_records,
   experiment_report,
   experiments,
+  plugins,
   trials,
 )
 
@@ -33,8 +36,9 @@ PLAN = experiments.Experiment(
 )
 
 
-def finish(folder, metric, errors, steps=5):
+def finish(folder, metric, errors, steps=5, run=RUN):
   """Writes what a finished run leaves; `errors` by seed."""
+  model = plugins.load_model(run.model)
   for seed, error in errors.items():
     (folder / f"seed_{seed}").mkdir(parents=True)
     scores = {metric: {"at": {"2": error}, "curve": [error / 2, error]}}
@@ -43,16 +47,26 @@ def finish(folder, metric, errors, steps=5):
     )
     log = [{"step": i, "rollout_rmse@2": 1 / (1 + i)} for i in range(500)]
     (folder / f"seed_{seed}" / "metrics.jsonl").write_text(
-      "\n".join(map(json.dumps, log))
+      "\n".join(map(json.dumps, log if run.trains else ()))
     )
+    (folder / f"seed_{seed}" / "config.json").write_text("{}")
   (folder / "floor.json").write_text(json.dumps({metric: {"at": {"2": 1e-6}}}))
   (folder / "submission").mkdir()
+  if run.trains:
+    choice = {"core_minutes": 1.0, "train_steps": steps}
+    (folder / trials.CHOICE).write_text(json.dumps(choice))
+  recipe = dataclasses.asdict(model.recipe) | run.recipe
   training = {
-    "steps": steps,
-    "seconds_per_step": 0.5,
-    "recipe": {"learning_rate": 0.1},
+    "steps": steps if run.trains else 0,
+    "seconds": 0.5 * steps,
+    **({"seconds_per_step": 0.5} if run.trains else {}),
+    "recipe": recipe | {"train_steps": steps, "learning_rate": 0.1},
+    "checkpoint": run.checkpoint,
   }
   content = {
+    "model_key": model.key,
+    "task": f"{run.dataset}/{run.task}2",
+    "config": dataclasses.asdict(model.config(**run.config)),
     "training": training,
     "predictions": [{"seed": s} for s in errors],
   }
@@ -103,6 +117,15 @@ def test_a_seed_joins_those_that_are_there(recorded):
   finish(recorded / "third" / "small", "rollout_rmse", {0: 0.3})
   row = gathered(recorded, "third")["runs"]["small"]
   assert [s["rollout_rmse"]["2"] for s in row["scores"]] == [0.3, 0.7]
+
+
+def test_what_recipes_could_not_say_then_is_as_by_default(recorded):
+  record = experiment_records.read(recorded)
+  recipe = record["runs"]["small"]["training"]["recipe"]
+  assert recipe.pop("decay") == 0.1
+  (recorded / experiment_records.FILE).write_text(json.dumps(record))
+  finish(recorded / "second" / "small", "rollout_rmse", {1: 0.7})
+  assert gathered(recorded, "second")["runs"]["small"]["seeds"] == [0, 1]
 
 
 def test_another_training_takes_the_place_of_the_row(recorded):
@@ -164,6 +187,7 @@ model = "ogn"
 dataset = "nbody_gravity/smoke"
 rollout_steps = [2]
 train_steps = 5
+recipe = {learning_rate = 0.1}
 """,
 }
 
@@ -176,9 +200,11 @@ def test_rows_of_minutes_and_of_steps_stand_on_one_page(tmp_path):
     (folder / experiments.FILE).write_text(text)
     made = {"own": "small", "again": "counted"}[name]
     finish(tmp_path / "made" / name / made, "rollout_rmse", {0: 0.5})
-    minutes = {"core_minutes": {"own": 2.0, "again": None}[name]}
     choice = tmp_path / "made" / name / made / trials.CHOICE
-    choice.write_text(json.dumps(minutes))
+    choice.unlink()
+    if name == "own":
+      told = {"core_minutes": 2.0, "train_steps": 5}
+      choice.write_text(json.dumps(told))
     plan = experiments.read(tmp_path, name)
     record = experiment_records.gather(plan, tmp_path / "made" / name, folder)
     page = experiment_report.write(plan, record, folder).read_text()
@@ -198,3 +224,84 @@ def test_an_evaluation_on_the_data_of_the_run_is_the_run(recorded):
   row = record["evaluations"]["same"]["small"]
   assert row["scores"] == record["runs"]["small"]["scores"]
   assert not record["evaluations"]["other"]
+
+
+FLIGHT = dataclasses.replace(
+  RUN, name="flight", label="Free flight", model="ballistic"
+)
+
+
+def test_what_is_not_trained_stands_beside_what_is(recorded):
+  both = dataclasses.replace(PLAN, runs=(RUN, FLIGHT), evaluations=())
+  finish(
+    recorded / "second" / "flight", "rollout_rmse", {0: 0.8}, 1, run=FLIGHT
+  )
+  record = gathered(recorded, "second", both)
+  assert record["runs"]["flight"]["learning"] == [[]]
+  page = experiment_report.write(both, record, recorded).read_text()
+  assert "| Small | 1 | 5 | 0.0417 | 0.1 | 0.5 (@2) | - | 500 |" in page
+  assert "| Free flight | 1 | - | - | - | 0.8 (@2) | - | - |" in page
+  assert (recorded / "learning.png").stat().st_size > 3000
+
+
+def test_what_is_not_trained_stands_alone(tmp_path):
+  alone = dataclasses.replace(PLAN, runs=(FLIGHT,), evaluations=(), seeds=(4,))
+  finish(tmp_path / "made" / "flight", "rollout_rmse", {0: 0.8}, 1, run=FLIGHT)
+  record = gathered(tmp_path, "made", alone)
+  page = experiment_report.write(alone, record, tmp_path).read_text()
+  assert "learning.png" not in page
+  assert "## Figures\n\n![Errors](errors.png)" in page
+  assert "  --seeds=4\n" in page
+  experiment_curves.learning(alone, record["runs"], tmp_path / "none.png")
+
+
+def test_seeds_are_counted_of_what_is_trained(recorded):
+  finish(recorded / "second" / "small", "rollout_rmse", {1: 0.7, 2: 0.7})
+  both = dataclasses.replace(PLAN, runs=(RUN, FLIGHT), seeds=(0, 1, 2))
+  finish(
+    recorded / "second" / "flight", "rollout_rmse", {0: 0.8}, 1, run=FLIGHT
+  )
+  runs = gathered(recorded, "second", both)["runs"]
+  assert experiment_index._progress(both, runs) == "2 of 2 | 3 of 3 | 1 of 1"
+
+
+def test_figures_of_weights_leave_out_what_has_none(tmp_path, monkeypatch):
+  shown = {}
+  for kind in ("forces", "rollouts"):
+
+    def draw(finished, path, kind=kind):
+      shown[kind] = [(one.run.name, one.seed) for one in finished]
+      return path.name, {}
+
+    monkeypatch.setitem(experiment_figures.FIGURES, kind, draw)
+  plan = dataclasses.replace(
+    PLAN,
+    runs=(RUN, FLIGHT),
+    seeds=(3,),
+    figures=(experiments.Figure("forces"), experiments.Figure("rollouts")),
+  )
+  for run, seed in ((RUN, 3), (FLIGHT, 0)):
+    finish(tmp_path / "made" / run.name, "rollout_rmse", {seed: 0.8}, 1, run)
+  record = gathered(tmp_path, "made", plan)
+  experiment_figures.draw(plan, record, tmp_path / "made", tmp_path, None)
+  assert shown == {
+    "forces": [("small", 3)],
+    "rollouts": [("small", 3), ("flight", 0)],
+  }
+
+
+def test_what_was_made_otherwise_is_not_recorded(recorded):
+  """Neither of a run nor of an evaluation of it."""
+  finish(recorded / "second" / "small", "rollout_rmse", {1: 0.7})
+  wider = dataclasses.replace(RUN, config={"widths": [8]})
+  plan = dataclasses.replace(PLAN, runs=(wider,))
+  with pytest.raises(ValueError, match=r"another config.widths: .*, not .8.;"):
+    gathered(recorded, "second", plan)
+  finish(
+    recorded / "second" / "small" / "evaluation_more", "energy_error", {1: 0.2}
+  )
+  assert gathered(recorded, "second")["evaluations"]["more"]["small"]
+  part = dataclasses.replace(PLAN.evaluations[0], metrics=("momentum_error",))
+  plan = dataclasses.replace(PLAN, evaluations=(part,))
+  with pytest.raises(ValueError, match="evaluation_more was made with another"):
+    gathered(recorded, "second", plan)

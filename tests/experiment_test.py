@@ -4,10 +4,22 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
+import sys
 
 import pytest
 
-from nbody_bench import experiment, experiment_index, experiments, plugins
+from nbody_bench import (
+  experiment,
+  experiment_calls,
+  experiment_index,
+  experiment_records,
+  experiment_report,
+  experiment_workers,
+  experiments,
+  plugins,
+)
+from nbody_bench.experiment_calls import Place
 
 ROOT = pathlib.Path(__file__).parents[1] / "experiments"
 
@@ -57,6 +69,12 @@ name = "small"
 label = "Small"
 same_as = "own/small"
 """
+
+
+@pytest.fixture(autouse=True)
+def locks(tmp_path, monkeypatch):
+  """Of this test alone: experiments run at the same time."""
+  monkeypatch.setattr(experiment_workers, "_LOCKS", tmp_path / "locks")
 
 
 def put(folder, text):
@@ -112,7 +130,9 @@ def test_there_are_experiments():
     ('model = "ogn"', 'model = "ogm"', "ogm.*ogn"),
     ('label = "Small"', "", "run 1 lacks label"),
     ("seeds = [0]", "seed = [0]", "it has seed; it may have name, title"),
-    ("pilot_steps = 3", "pilot_steps = 0", "must be positive"),
+    ("pilot_steps = 3", "pilot_steps = 0", "pilot_steps = 0 must be positive"),
+    ("core_minutes = 0.002", "core_minutes = nan", "core_minutes = nan and"),
+    ("core_minutes = 0.002", "core_minutes = inf", "core_minutes = inf and"),
     ('name = "small"', 'name = "a/b"', "run 'a/b': names are of letters"),
     ('"rollout_rmse"]', '"rmse"]', "rmse"),
     ("[[runs]]", "[[runs", r"own/experiment\.toml: "),
@@ -181,10 +201,112 @@ def test_unknown_names(tmp_path, capsys):
     ([], "give one experiment of own"),
     (["own", "--runs=big"], "--runs: there is no 'big', but small"),
     (["own", "--evaluations=x"], "--evaluations: there is no 'x', but more"),
-    (["own", "--seeds=x"], "--seeds"),
+    (["own", "--runs="], "--runs names none; give some of small"),
+    (["own", "--seeds=x"], "--seeds=x is not a list of integers"),
+    (["own", "--seeds="], "--seeds=: give at least one"),
+    (["own", "--seeds=0,0"], "--seeds=0,0: give at least one, each once"),
+    (["own", "--seeds=-1"], "--seeds=-1: give at least one"),
+    (["own", "--core_minutes=nan"], "--core_minutes=nan must be a positive"),
+    (["own", "--core_minutes=inf"], "--core_minutes=inf must be a positive"),
+    (["own", "--core_minutes=-3"], "--core_minutes=-3 must be a positive"),
+    (["own", "--core_minutes=0"], "--core_minutes=0 must be a positive"),
   ):
     assert experiment.main(["experiment", *arguments, *common]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_figures_are_asked_for_before_anything_is_trained(
+  tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+  monkeypatch.setattr(experiment, "_make", pytest.fail)
+  folder = put(tmp_path, TEXT)
+  arguments = [f"--experiments_dir={folder}", f"--output_dir={tmp_path / 'o'}"]
+  assert experiment.main(["experiment", "own", *arguments]) == 2
+  told = capsys.readouterr().err
+  assert 'pip install "nbody_bench[figures]"' in told
+  assert len(told.splitlines()) == 1
+
+
+def test_a_run_of_other_settings_is_told_before_anything_is_trained(
+  tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(experiment, "_make", pytest.fail)
+  folder, output = put(tmp_path, TEXT), tmp_path / "out"
+  made = output / "own" / "small" / "submission" / "submission.json"
+  made.parent.mkdir(parents=True)
+  made.write_text('{"model_key": "vign", "training": {}, "predictions": []}')
+  arguments = [f"--experiments_dir={folder}", f"--output_dir={output}"]
+  for more in ([], ["--report_only"]):
+    assert experiment.main(["experiment", "own", *arguments, *more]) == 2
+    assert "another model: vign, not ogn; choose" in capsys.readouterr().err
+  assert not (folder / "own" / "results.json").exists()
+
+
+def test_the_cost_is_told_and_what_is_skipped_takes_no_time(
+  tmp_path, monkeypatch, capsys
+):
+  plan = experiments.read(put(tmp_path, TEXT), "own")
+  (run,) = plan.runs
+  runs = tuple(dataclasses.replace(run, name=name) for name in "abcd")
+  plan = dataclasses.replace(plan, runs=runs, core_minutes=30.0)
+  place = Place(plan, tmp_path / "out", tmp_path / "own", None, None)
+
+  def finish(place, run, parts=()):
+    del parts
+    made = place.output / run.name / "submission" / "submission.json"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.write_text('{"predictions": [{"seed": 0}]}')
+
+  for done in runs[:2]:
+    finish(place, done)
+  monkeypatch.setattr(experiment, "_do", finish)
+  monkeypatch.setattr(experiment_records, "gather", lambda *_: {})
+  for module in (experiment_report, experiment_index):
+    monkeypatch.setattr(module, "write", lambda *_: None)
+  # Ten minutes from the start to each look at the clock.
+  clock = iter((0.0, 600.0, 600.0, 600.0, 1200.0))
+  monkeypatch.setattr(experiment.time, "monotonic", lambda: next(clock))
+  experiment._make(place, runs, (), 1)
+  assert capsys.readouterr().out.splitlines() == [
+    "2 runs x 1 seed x 30 core-minutes: about 1 core-hours on 1 worker; "
+    "trials and roll-outs come on top",
+    "1 of 4 runs, Small, after 10.0 min",
+    "2 of 4 runs, Small, after 10.0 min",
+    "3 of 4 runs, Small, after 10.0 min; about 10 min left",
+    "4 of 4 runs, Small, after 20.0 min; about 0 min left",
+  ]
+
+
+@pytest.mark.parametrize("train_steps", [None, 20])
+def test_what_has_no_variables_is_rolled_out_once(
+  tmp_path, monkeypatch, train_steps
+):
+  plan = experiments.read(put(tmp_path, TEXT), "own")
+  run = dataclasses.replace(
+    *plan.runs, model="ballistic", config={}, recipe={}, train_steps=train_steps
+  )
+  plan = dataclasses.replace(plan, runs=(run,), seeds=(1, 2))
+  calls = []
+  monkeypatch.setattr(
+    experiment_calls, "call", lambda *arguments: calls.append(arguments[3:])
+  )
+  place = Place(plan, tmp_path / "out", tmp_path / "own", None, None)
+  experiment._do(place, run, plan.evaluations)
+  assert calls == [
+    ((0,), ["--train_steps=1", "--version=small_0_steps_seeds_0"]),
+    ((0,), ["--train_steps=1", "--timing=none"], ("energy_error",)),
+  ]
+
+
+def test_which_models_are_trained():
+  names = plugins.names("baselines")
+  trains = {
+    name: experiments.Run("a", "A", name, "nbody_spring/five", (2,)).trains
+    for name in names
+  }
+  still = {name for name, value in trains.items() if not value}
+  assert still == {"ballistic", "classical", "leapfrog", "true_law"}
 
 
 @pytest.mark.slow
@@ -218,7 +340,10 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   capsys.readouterr()
   assert experiment.main(arguments) == 0
-  assert "nbody_bench.run" not in capsys.readouterr().out
+  told = capsys.readouterr().out
+  assert "nothing is left to train\n" in told
+  assert "nbody_bench.run" not in told
+  assert "min left" not in told
   assert before == {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   # A seed more is one seed's work.
   assert experiment.main([*arguments, "--seeds=0,1"]) == 0
@@ -268,6 +393,53 @@ start_from = "small"
   assert capsys.readouterr().out.count("nbody_bench.run") == 1
   page = (folder / "again" / "RESULTS.md").read_text()
   assert "| Small | 1 | " in page.split("## Twice as many")[1]
+
+
+@pytest.mark.slow
+def test_settings_that_change_and_a_row_that_is_not_trained(
+  tmp_path, data_dir, capsys
+):
+  text = TEXT.replace("recipe = {", "train_steps = 3\nrecipe = {")
+  flight = '[[runs]]\nname = "flight"\nlabel = "Flight"\nmodel = "ballistic"\n'
+  folder, output = put(tmp_path, text + flight), tmp_path / "out"
+  arguments = ["experiment", "own", f"--experiments_dir={folder}"]
+  arguments += [f"--output_dir={output}", f"--data_dir={data_dir}"]
+  arguments.append("--seeds=1,2")
+  assert experiment.main(arguments) == 0
+  assert "1 run x 2 seeds of as many steps" in capsys.readouterr().out
+  page = (folder / "own" / "RESULTS.md").read_text()
+  assert "| Small | 2 | 3 | " in page
+  assert "| Flight | 1 | - | - | - | " in page
+  assert "| Flight | 1 | " in page.split("## Twice as many")[1]
+  assert "Every run makes as many steps as it says here" in page
+  # Settings are others, and nothing is done.
+  file = folder / "own" / experiments.FILE
+  record = (folder / "own" / "results.json").read_bytes()
+  for old, new in (
+    ("train_steps = 3", "train_steps = 4"),
+    ("batch_size = 2", "batch_size = 4"),
+    ("rollout_steps = [10]", "rollout_steps = [5, 10]"),
+    ('["energy_error"]', '["energy_error", "rollout_mse"]'),
+    ('["rollout_rmse"]', '["rollout_rmse", "rollout_mse"]'),
+  ):
+    assert text.count(old) == 1
+    file.write_text((text + flight).replace(old, new))
+    capsys.readouterr()
+    assert experiment.main(arguments) == 2
+    told = capsys.readouterr()
+    assert " was made with another " in told.err
+    assert "nbody_bench.run" not in told.out
+    assert (folder / "own" / "results.json").read_bytes() == record
+  # A metric more needs no training.
+  for name in ("small", "flight"):
+    shutil.rmtree(output / "own" / name / "submission")
+  log = output / "own" / "small" / "seed_1" / "metrics.jsonl"
+  before = log.read_text()
+  assert experiment.main(arguments) == 0
+  assert log.read_text() == before
+  page = (folder / "own" / "RESULTS.md").read_text()
+  for label in ("Small", "Flight"):
+    assert re.search(rf"\| {label} \|.*\(@10\) \|.*\(@10\) \|", page)
 
 
 def test_the_published_setting_is_an_experiment_of_its_own():

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from nbody_bench import experiment_workers, experiments
+from nbody_bench.files import exclusive
 
 A = experiments.Run("a", "A", "vign", "nbody_spring/five", (2,))
 AFTER_A = dataclasses.replace(A, name="after_a", start_from="a")
@@ -17,6 +18,14 @@ RUNS = (A, B, AFTER_A, LAST)
 _TWO_CORES = pytest.mark.skipif(
   len(experiment_workers.cores()) < 2, reason="needs two cores"
 )
+
+
+@pytest.fixture(autouse=True)
+def locks(tmp_path, monkeypatch):
+  """Of this test alone: others run at the same time."""
+  folder = tmp_path / "locks"
+  monkeypatch.setattr(experiment_workers, "_LOCKS", folder)
+  return folder
 
 
 def _do(work, runs, num_workers):
@@ -100,3 +109,29 @@ def test_each_worker_has_a_core(num_workers):
     ValueError, match=f"--num_workers={num_workers}: .* give 1"
   ):
     _do(pytest.fail, RUNS, num_workers)
+
+
+@_TWO_CORES
+def test_another_experiment_has_other_cores(locks):
+  first, second = experiment_workers.cores()[:2]
+  placed = []
+
+  def work(run):
+    del run
+    placed.append(experiment_workers.cores())
+
+  with exclusive(locks / str(first)):
+    assert _do(work, [A], 1) == 0
+  assert _do(work, [A], 1) == 0
+  if hasattr(os, "sched_getaffinity"):
+    assert placed == [[second], [first]]
+
+
+def test_no_core_is_shared(locks):
+  known = experiment_workers.cores()
+  with exclusive(locks / str(known[-1])):
+    message = f"={len(known)}: .* other experiments are on 1; wait for them"
+    with pytest.raises(ValueError, match=message):
+      _do(pytest.fail, RUNS, len(known))
+  # A core that was taken then is free again.
+  assert _do(lambda run: None, RUNS, len(known)) == 0
