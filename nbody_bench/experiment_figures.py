@@ -140,7 +140,6 @@ def pair_potential(finished, path):
     axes.plot(r, true, "k", lw=3, alpha=0.3, label="true")
     axes.plot(r, learned + shift, label="learned")
     axes.axvspan(*seen, color="C1", alpha=0.1, label="1-99 % of training")
-    axes.set_title(textwrap.fill(one.run.label, 30), fontsize=8)
     axes.set_xlabel("r")
     axes.set_ylabel("V(r)")
     axes.legend(fontsize=7)
@@ -213,7 +212,6 @@ def forces(finished, path):
     numbers[one.run.name] = float(error)
     axes.plot(true.ravel(), found.ravel(), ".", ms=2)
     axes.axline((0, 0), slope=1, color="k", lw=0.5)
-    axes.set_title(one.run.label, fontsize=8)
     axes.set_xlabel("true force")
     axes.set_ylabel("predicted force")
   figure.savefig(path, dpi=90)
@@ -235,7 +233,6 @@ def rollouts(finished, path):
       q, v = (x[0] for x in trajectory.state)
       x, y = (q[..., 0], v[..., 0]) if flat else (q[..., 0], q[..., 1])
       axes.plot(x, y, style, lw=0.8)
-    axes.set_title(one.run.label, fontsize=8)
     axes.set_xlabel("q" if flat else "x")
     axes.set_ylabel("v" if flat else "y")
     reach = 1.3 * np.abs(truth.state.position[..., :2]).max()
@@ -259,7 +256,6 @@ def energy(finished, path):
         low, high = values.min(), values.max()
         margin = 0.5 * (high - low) + 0.1 * abs(high)
         axes.set_ylim(low - margin, high + margin)
-    axes.set_title(one.run.label, fontsize=8)
     axes.set_xlabel("time")
     axes.set_ylabel("energy")
   figure.savefig(path, dpi=90)
@@ -300,7 +296,6 @@ def learned_energy(finished, path):
       "jump": float(np.quantile(steps, 0.99)),
     }
     axes.plot(found.time - found.time[0], values.T, lw=0.8)
-    axes.set_title(one.run.label, fontsize=8)
     axes.set_xlabel("time")
     axes.set_ylabel("learned energy, change")
   figure.savefig(path, dpi=90)
@@ -332,6 +327,8 @@ def _panels(finished):
   rows = -(-len(finished) // columns)
   figure = Figure(figsize=(3 * columns, 2.7 * rows), layout="constrained")
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
+  for axes, one in zip(panels, finished, strict=False):
+    axes.set_title(textwrap.fill(one.run.label, 30), fontsize=8)
   for unused in panels[len(finished) :]:
     unused.axis("off")
   return figure, panels[: len(finished)]
