@@ -312,7 +312,7 @@ def edit(**changes):
   [
     (
       lambda f: (f / "config.json").unlink(),
-      r"config\.json is missing; --checkpoint is a run's seed folder",
+      r"config\.json is missing; the folder must be that of a run's seed",
     ),
     (
       lambda f: (f / "config.json").write_text('{"model": "del'),
