@@ -31,7 +31,7 @@ CARD = ModelCard(
   name="ClofNet",
   paper="https://arxiv.org/abs/2110.14811",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "rotation", "translation"),
 )
 # Published: 400 epochs of 23 full batches. There the rate is multiplied by 0.9

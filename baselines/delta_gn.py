@@ -26,7 +26,7 @@ CARD = ModelCard(
   name="DeltaGN",
   paper="https://arxiv.org/abs/2010.06948",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("translation", "permutation"),
 )
 # Section 4.2 and the public code; the loss is `one_step_loss`.

@@ -33,7 +33,7 @@ CARD = ModelCard(
   name="EGHN",
   paper="https://arxiv.org/abs/2202.10643",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
 )
 RECIPE = Recipe(

@@ -28,7 +28,7 @@ CARD = ModelCard(
   name="EGHNO",
   paper="https://arxiv.org/abs/2401.11037",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
   notes="Its code is not public; see the file for what was chosen.",
 )

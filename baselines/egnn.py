@@ -25,7 +25,7 @@ CARD = ModelCard(
   name="EGNN",
   paper="https://arxiv.org/abs/2102.09844",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
 )
 RECIPE = Recipe(

@@ -28,7 +28,7 @@ CARD = ModelCard(
   name="EGNO",
   paper="https://arxiv.org/abs/2401.11037",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
 )
 RECIPE = Recipe(

@@ -6,8 +6,10 @@ sees the edge e, direction included, and both of its ends, times an envelope
 cos(pi d / 2 c); nodes add a network of their sum. Nothing but training on
 turned structures makes forces turn with them. 11,363,111 parameters.
 
-The public code's output of an energy, which nothing trains, is left out. Linear
-layers that follow each other are multiplied out; see `glorot_layers`.
+The public code's output of an energy, which nothing trains, is left out. The
+radii that distances are lessened by are covalent ones (`elements`), where the
+paper has Slater's atomic radii of 1964; they differ by up to a quarter (H).
+Linear layers that follow each other are multiplied out; see `glorot_layers`.
 """
 
 import dataclasses

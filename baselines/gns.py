@@ -6,7 +6,8 @@ Networks" (2020), as rebuilt for atoms in appendix E of Hu et al., "ForceNet"
 normalisation; a linear layer and batch normalisation of their sum are added to
 the node. 12,450,819 parameters.
 
-The sum over messages is taken before their last layer, which is linear.
+Radii are those of `forcenet`. The sum over messages is taken before their last
+layer, which is linear.
 """
 
 import dataclasses

@@ -32,7 +32,7 @@ CARD = ModelCard(
   name="Hierarchical DeltaGN",
   paper="https://arxiv.org/abs/2010.06948",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   # The grid stands still: a shifted system falls into other cells.
   symmetries=("permutation",),
 )

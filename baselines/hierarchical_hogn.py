@@ -35,7 +35,13 @@ CARD = ModelCard(
   name="Hierarchical HOGN",
   paper="https://arxiv.org/abs/2010.06948",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries", "hamiltonian mechanics"),
+  physics_given=(
+    "masses",
+    "charges",
+    "stiffnesses",
+    "boundaries",
+    "hamiltonian mechanics",
+  ),
   # The grid stands still: a shifted system falls into other cells.
   symmetries=("permutation",),
 )

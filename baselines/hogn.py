@@ -32,7 +32,13 @@ CARD = ModelCard(
   name="HOGN",
   paper="https://arxiv.org/abs/1909.12790",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries", "hamiltonian mechanics"),
+  physics_given=(
+    "masses",
+    "charges",
+    "stiffnesses",
+    "boundaries",
+    "hamiltonian mechanics",
+  ),
   symmetries=("permutation",),
 )
 RECIPE = Recipe()

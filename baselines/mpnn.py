@@ -24,7 +24,7 @@ CARD = ModelCard(
   name="MPNN",
   paper="https://arxiv.org/abs/1704.01212",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation",),
 )
 RECIPE = Recipe(

@@ -26,7 +26,7 @@ CARD = ModelCard(
   name="RF",
   paper="https://arxiv.org/abs/1910.00753",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
 )
 RECIPE = Recipe(

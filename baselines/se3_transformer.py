@@ -25,7 +25,7 @@ CARD = ModelCard(
   name="SE(3)-Transformer",
   paper="https://arxiv.org/abs/2006.10503",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "rotation", "translation"),
 )
 RECIPE = Recipe(

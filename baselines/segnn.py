@@ -26,7 +26,7 @@ CARD = ModelCard(
   name="SEGNN",
   paper="https://arxiv.org/abs/2110.02905",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "reflection", "rotation", "translation"),
 )
 RECIPE = Recipe(

@@ -18,7 +18,7 @@ CARD = ModelCard(
   name="TFN",
   paper="https://arxiv.org/abs/1802.08219",
   division="learned-closed",
-  physics_given=("masses", "charges", "boundaries"),
+  physics_given=("masses", "charges", "stiffnesses", "boundaries"),
   symmetries=("permutation", "rotation", "translation"),
 )
 RECIPE = Recipe(

@@ -7,8 +7,8 @@ of a training step (all cores of this machine, random systems in a box, compiled
 by XLA, the median of turns) at the batch of the reduced budget, which fits in
 memory, times the ratio of the batches. The hours are those of the published
 steps, for one seed. Where the paper says how many steps a Tesla P100 made in 24
-hours (N = 1000), these give the milliseconds of a GPU; for other N and batches
-of the same model they are scaled by what they cost here.
+hours (N = 1000), these give the milliseconds of a GPU; for other batches of the
+same model they are scaled by the batch, for other N by what these cost here.
 """
 
 import math
@@ -113,10 +113,10 @@ def _p100(run, batch, here, turns, known):
   if not steps:
     return None
   nearest = min(steps, key=lambda b: abs(math.log(b / batch)))
-  of_gpu = _DAY_MS / steps[nearest]
-  if _num_particles(run) == 1000 and nearest == batch:
-    return of_gpu
-  config = {k: v for k, v in run.config.items() if k == "graph"}
+  a_row = _DAY_MS / steps[nearest] / nearest
+  if _num_particles(run) == 1000:
+    return a_row * batch
+  config = {k: v for k, v in run.config.items() if k != "num_levels"}
   large = experiments.Run(
     name=run.name,
     label=run.label,
@@ -126,7 +126,7 @@ def _p100(run, batch, here, turns, known):
     config=config,
     recipe={"batch_size": 1},
   )
-  return of_gpu * here / (_per_row(large, turns, known) * nearest)
+  return a_row * here / _per_row(large, turns, known)
 
 
 def _per_row(run, turns, known):

@@ -54,7 +54,11 @@ def validator(
   Returns:
     A function of nothing, which gives the `loss` of windows, always the same,
     and an error of predictions under its name and number of steps: roll-out
-    RMSE, or what else the task is judged by first.
+    RMSE, or what else the task is judged by first. First comes what is to
+    choose a checkpoint. It is the error where all of a trajectory is predicted
+    at once, for the loss of some models is another thing (of all frames where
+    the last counts, of shorter steps, of clusters too), and the loss where the
+    error is of few systems.
   """
   how = predictions.KINDS[kind]
   batch_size = batch_size or rollouts.batch_size(split.given)
@@ -83,10 +87,9 @@ def validator(
     ).state
     metric = evaluation.metric(name)
     values = metric.values(how.whole(states, aligned), aligned, None)[:, 1:]
-    return {
-      "loss": float(np.mean([loss_of(w).numpy() for w in windows])),
-      f"{name}_{horizon}": metric.reduce(values),
-    }
+    loss = {"loss": float(np.mean([loss_of(w).numpy() for w in windows]))}
+    error = {f"{name}_{horizon}": metric.reduce(values)}
+    return error | loss if task.frames else loss | error
 
   return validate
 

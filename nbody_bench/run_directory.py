@@ -32,7 +32,7 @@ class RunDirectory:
     self._directory = directory
     self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-    self._best_loss = tf.Variable(
+    self._best_value = tf.Variable(
       float("inf"), dtype=tf.float64, trainable=False
     )
     folder = str(directory / "checkpoints")
@@ -42,7 +42,7 @@ class RunDirectory:
         optimizer=optimizer,
         step=self._step,
         seconds=self._seconds,
-        best_loss=self._best_loss,
+        best_loss=self._best_value,
         sizes=self._sizes,
         random=tf.random.get_global_generator(),
       ),
@@ -119,10 +119,10 @@ class RunDirectory:
     self._seconds.assign(self.seconds)
     self._last.save(self.step)
 
-  def save_if_best(self, loss: float) -> None:
-    """Writes the best checkpoint if `loss` is the lowest so far."""
-    if loss < float(self._best_loss.numpy()):
-      self._best_loss.assign(loss)
+  def save_if_best(self, value: float) -> None:
+    """Writes the best checkpoint if `value` is the lowest so far."""
+    if value < float(self._best_value.numpy()):
+      self._best_value.assign(value)
       self._step.assign(self.step)
       self._best.save(self.step)
 
@@ -135,7 +135,7 @@ class RunDirectory:
     if not self._best.latest_checkpoint:
       raise ValueError(
         f"{self._directory} has no best checkpoint, for no validation gave a "
-        "finite loss; take --checkpoint=last, or train otherwise"
+        "finite error; take --checkpoint=last, or train otherwise"
       )
     self._best.checkpoint.restore(self._best.latest_checkpoint).expect_partial()
     return int(self._step)

@@ -96,8 +96,8 @@ def train(
       is called as a step and trained on `simulators.one_step_loss`.
     recipe: how.
     train_data: `[B, T, N, D]` NumPy arrays.
-    validate: returns numbers to log; the one called "loss" chooses the best
-      checkpoint.
+    validate: returns numbers to log, "loss" among them; the first chooses the
+      best checkpoint.
     directory: see `RunDirectory`.
     seed: of the order of the data and of `tf.random.get_global_generator()`.
     checkpoint: whose weights `model` has in the end.
@@ -160,7 +160,7 @@ def train(
             f"last good checkpoint is {run.last_checkpoint}"
           )
         run.log(values)
-        run.save_if_best(values["loss"])
+        run.save_if_best(next(iter(values.values())))
       if at["checkpoint_every"]:
         run.save()
       if stopping:
