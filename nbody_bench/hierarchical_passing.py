@@ -107,6 +107,17 @@ class HierarchicalPassing(snt.Module):
       *shared,
     )
 
+  @property
+  def unused_scopes(self) -> tuple[str, ...]:
+    """What variables' names begin with that two levels have no use for.
+
+    So that a model of more levels may go on with two.
+    """
+    if self._has_parents is not False:
+      return ()
+    between = self.cell_to_parent, self.parent_to_cell
+    return tuple(network.name_scope.name for network in between)
+
   def _check_levels(self, num_cell_levels):
     if self._has_parents is None:
       self._has_parents = num_cell_levels > 1

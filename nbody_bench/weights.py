@@ -27,9 +27,7 @@ def save(path: pathlib.Path, model: Any, steps: int) -> None:
     model: whose `variables` are made.
     steps: of the training that made them.
   """
-  arrays = {
-    f"{i:03d} {v.name}": v.numpy() for i, v in enumerate(model.variables)
-  }
+  arrays = _numbered((v.name, v.numpy()) for v in model.variables)
   stream = io.BytesIO()
   np.savez_compressed(stream, steps=steps, **arrays)
   replace_bytes(path, stream.getvalue())
@@ -40,7 +38,9 @@ def load(folder: pathlib.Path, model: Any) -> str:
 
   Args:
     folder: with `config.json` and `weights.npz`.
-    model: called once, so that its variables are made.
+    model: called once, so that its variables are made. What lies in
+      `unused_scopes` of its modules is left out: networks that it does without
+      for the number of bodies that it was called with.
 
   Returns:
     Where they come from, in words.
@@ -64,10 +64,15 @@ def load(folder: pathlib.Path, model: Any) -> str:
     zipfile.BadZipFile,
   ) as error:
     raise ValueError(f"{path} is damaged ({error})") from None
+  unused = tuple(
+    scope
+    for module in getattr(model, "submodules", ())
+    for scope in getattr(module, "unused_scopes", ())
+  )
+  named = ((k.partition(" ")[2], x) for k, x in sorted(arrays.items()))
+  arrays = _numbered((k, x) for k, x in named if not k.startswith(unused))
   found = {k: x.shape for k, x in arrays.items()}
-  wanted = {
-    f"{i:03d} {v.name}": tuple(v.shape) for i, v in enumerate(model.variables)
-  }
+  wanted = _numbered((v.name, tuple(v.shape)) for v in model.variables)
   wrong = sorted(set(found.items()) ^ set(wanted.items()))
   if wrong:
     raise ValueError(
@@ -127,6 +132,11 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
   if missing:
     raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
   return described
+
+
+def _numbered(named):
+  """Returns a dictionary of values, for names of variables may repeat."""
+  return {f"{i:03d} {name}": value for i, (name, value) in enumerate(named)}
 
 
 def _missing(path):

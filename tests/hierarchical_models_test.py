@@ -1,6 +1,7 @@
 """The models of the hierarchical paper, against their reference and graphs."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ import tensorflow as tf
 from graph_nets import blocks
 
 import golden
-from nbody_bench import hierarchy, levels, networks, plugins, rollouts, testing
+from nbody_bench import (
+  hierarchy,
+  levels,
+  networks,
+  plugins,
+  rollouts,
+  testing,
+  weights,
+)
 from nbody_bench.hierarchical_passing import edge_displacement
 from nbody_bench.networks import Gathered
 from nbody_bench.states import Domain, Particles, State, Trajectory
@@ -401,3 +410,32 @@ def test_a_long_roll_out_is_one_program():
         np.testing.assert_allclose(got[:, frame], expected, atol=1e-4)
   moved = np.abs(state.velocity - system[0].velocity)
   assert np.max(moved) > 1e-2
+
+
+@pytest.mark.parametrize("module", [DELTA, HIERARCHICAL_HOGN])
+def test_fewer_bodies_have_fewer_levels_and_the_same_networks(module, tmp_path):
+  config = module.Config(edge_widths=(6, 6), node_widths=(6, 6))
+
+  def model_of(num_particles):
+    model = module.Simulator(config, testing.problem())
+    return built(model, num_particles=num_particles)
+
+  def saved(model, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    told = dict.fromkeys(["model", "config", "dataset", "statistics"], "")
+    (folder / "config.json").write_text(json.dumps(told))
+    weights.save(folder / weights.FILE, model, 7)
+    return folder
+
+  many, few = model_of(100), model_of(20)
+  assert len(few.variables) < len(many.variables)
+  upwards = saved(few, "few")
+  weights.load(saved(many, "many"), few)
+  system = testing.to_tensors(testing.random_system(num_particles=20))
+  for one, other in zip(
+    few.step(*system, TIME_STEP), many.step(*system, TIME_STEP), strict=True
+  ):
+    np.testing.assert_array_equal(one, other)
+  with pytest.raises(ValueError, match="does not fit the model"):
+    weights.load(upwards, many)
