@@ -448,7 +448,7 @@ def test_the_published_setting_is_an_experiment_of_its_own():
   assert (hogn.train_steps, hogn.recipe) == (500_000, {"batch_size": 50})
   # What the reduced budget needs is not carried over.
   other = by_name["hierarchical_delta_gn_n100"]
-  assert other.config == {"num_levels": 3}
+  assert other.config == {}
   assert other.same_as == "gravity_scaling_published/hierarchical_n100"
   with pytest.raises(ValueError, match="mass_spring: no run has as_published"):
     experiments.published(experiments.read(ROOT, "mass_spring"))
