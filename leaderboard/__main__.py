@@ -6,7 +6,9 @@
                        `submit` would give; nothing is written
   score SUBMISSION     re-score from the arrays, claimed beside re-scored
   submit SUBMISSION    re-score and enter into the board (--board); with
-                       --reproduce, run its models again first
+                       --reproduce, run its models again first; with
+                       --arrays_at, others can re-score it, and an entry that
+                       is there gets the address
   rescore              re-score all entries whose arrays can be had, print
                        changes of rank
   build                print the tables and write the page (--out)
@@ -93,7 +95,7 @@ def score(values, submission):
 
 def submit(values, submission):
   """Enters a submission into the board."""
-  from nbody_bench.leaderboard import sandbox, scoring
+  from nbody_bench.leaderboard import build, sandbox, scoring
 
   folder, result = scoring.submit(
     submission,
@@ -104,13 +106,18 @@ def submit(values, submission):
   )
   _say(result["disagreements"], result["findings"])
   print(f"{submission.key} entered as {folder}")
+  if not build.addresses(submission.content, result):
+    print(
+      "others cannot re-score it: its arrays are not offered; submit it again "
+      "with --arrays_at=, an https address or a folder's absolute path"
+    )
 
 
 def rescore(values):
   """Re-scores the whole board."""
   from nbody_bench.leaderboard import rescoring
 
-  result = rescoring.rescore(_board(values), values.data_dir)
+  result = rescoring.rescore(_existing_board(values), values.data_dir)
   print(result.changes)
   for line in result.left:
     print(f"NOT RE-SCORED: {line}")
@@ -125,7 +132,7 @@ def build(values):
   """Writes the page."""
   from nbody_bench.leaderboard import build, standings
 
-  out, board = pathlib.Path(_needed(values, "out")), _board(values)
+  out, board = pathlib.Path(_needed(values, "out")), _existing_board(values)
   page = build.build(board, out)
   for entries in build.by_task(board):
     print(standings.text(entries), end="\n\n")
@@ -194,6 +201,17 @@ def _say(disagreements, findings):
 
 def _board(values):
   return pathlib.Path(_needed(values, "board"))
+
+
+def _existing_board(values):
+  """Returns the folder of entries, which `submit` alone makes."""
+  board = _board(values)
+  if not board.is_dir():
+    raise ValueError(
+      f"--board={board} is no folder; give one that holds entries, or make it "
+      f"by `leaderboard submit SUBMISSION --board={board}`"
+    )
+  return board
 
 
 def _needed(values, flag):

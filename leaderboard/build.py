@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,7 @@ def by_task(board: pathlib.Path) -> list[list[Entry]]:
 
 def _task(found):
   stands = standings.of_task(found)
-  scores = found[0].scores
-  task, floor = scores["task"], scores["floor"]
+  task, floor = found[0].scores["task"], standings.floor_of(found)
   dataset = task["id"].rpartition("/")[0]
   names = standings.metrics(found)
   # The metric that is given where the law can be asked for every step.
@@ -172,15 +172,17 @@ def _entry(entry, stands, i):
     "worst": scores["worst"],
     "preview": previews.page_data(entry.preview, scores["task"]["times"]),
     "per_seed": {k: v["per_seed"] for k, v in scores["scores"].items()},
-    "arrays": _addresses(entry),
+    "arrays": addresses(submission, scores),
   }
 
 
-def _addresses(entry):
+def addresses(
+  submission: Mapping[str, Any], scores: Mapping[str, Any]
+) -> list[str]:
   """Returns where the arrays of an entry are offered, empty if nowhere."""
-  if entry.scores["arrays_at"]:
-    return [entry.scores["arrays_at"]]
-  files = entry.submission["predictions"]
+  if scores["arrays_at"]:
+    return [scores["arrays_at"]]
+  files = submission["predictions"]
   return [file["url"] for file in files if file.get("url")]
 
 

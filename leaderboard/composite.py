@@ -33,6 +33,9 @@ def subscore(name: str, value: float) -> float:
 def composite(scores: Mapping[str, Any]) -> float | None:
   """Returns the weighted mean of the subscores at the last step.
 
+  Over the metrics that are there: an entry from before one was added must not
+  fall because of those that have it. Tables say what it is without.
+
   Args:
     scores: `{metric: {"at": {k: {"mean"}}}}`, k in order.
 

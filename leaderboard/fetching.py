@@ -95,7 +95,11 @@ def at_hand(
       url = f"{at.rstrip('/')}/{urllib.parse.quote(entry['file'])}"
       url = url if at else entry.get("url", "")
       if not url:
-        raise NotAtHandError("its arrays are not at hand (not offered)")
+        raise NotAtHandError(
+          "its arrays are not at hand (not offered); whoever has them can run "
+          "`leaderboard submit` on the same submission with --arrays_at=, an "
+          "https address or a folder's absolute path"
+        )
       fetched = _fetch(url, entry["bytes"], entry["sha256"], open_)
       replace_bytes(pathlib.Path(folder) / entry["file"], fetched)
     yield Submission(pathlib.Path(folder), content)

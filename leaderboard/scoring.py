@@ -116,6 +116,8 @@ def submit(
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   """Re-scores a submission and puts it on the board.
 
+  One that is there as it is, is told where its arrays are, and no more.
+
   Args:
     submission: to enter.
     board: the folder of entries.
@@ -134,9 +136,7 @@ def submit(
   """
   folder = board / submission.key
   if folder.exists():
-    raise submissions.SubmissionError(
-      f"{submission.key} is on the board already; submit under another version"
-    )
+    return folder, _offer(submission, folder, arrays_at, limits)
   before = entries.all_of(board)
   case = cases.read(submission, data_dir)
   result, files = rescore(case, entries.predecessors(before), limits)
@@ -156,4 +156,19 @@ def submit(
     replace_json(entry / "submission.json", submission.content)
     entries.write(entry, facts | result, files)
     os.replace(entry, folder)
-  return folder, result
+  return folder, facts | result
+
+
+def _offer(submission, folder, arrays_at, limits):
+  """Records where the arrays of an entry are, hashes and all else as before."""
+  entry = entries.read(folder)
+  same = entry.submission == submission.content
+  if not (same and arrays_at and limits is None):
+    raise submissions.SubmissionError(
+      f"{submission.key} is on the board already; submit under another "
+      "version, or, to say where its arrays are, the unchanged submission with "
+      "--arrays_at and without --reproduce"
+    )
+  scores = entry.scores | {"arrays_at": arrays_at}
+  entries.write(folder, scores, {})
+  return scores

@@ -1,9 +1,9 @@
 """Intervals and ranks of all entries of one task."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from nbody_bench import tables
+from nbody_bench import evaluation, tables
 from nbody_bench.leaderboard import composite, ranking, resampling
 from nbody_bench.leaderboard.entries import Entry
 
@@ -31,7 +31,7 @@ def of_task(entries: Sequence[Entry]) -> Standings:
   """
   newest = max(map(_version, entries))
   candidates = [_candidate(entry, newest) for entry in entries]
-  floor = {k: v for e in entries for k, v in e.scores["floor"].items()}
+  floor = floor_of(entries)
   columns = _columns(entries)
   ranks = {
     c: ranking.standings(c, candidates, _floor(floor, c)) for c in columns
@@ -54,28 +54,42 @@ def text(entries: Sequence[Entry]) -> str:
   """Returns the scores and ranks of entries, all of one task, as text."""
   scores = {entry.name: entry.scores["scores"] for entry in entries}
   of_scores = tables.scores(
-    entries[0].submission["task"], scores, entries[0].scores["floor"]
+    entries[0].submission["task"], scores, floor_of(entries)
   )
   return f"{of_scores}\n\n{_table(entries, of_task(entries))}"
 
 
 def _table(entries, standings):
-  """Returns ranks by the first metric at the last step."""
-  first = next(iter(entries[0].scores["scores"]))
+  """Returns ranks by the first metric, that most have, at the last step."""
+  names = metrics(entries)
+  first = max(
+    names, key=lambda n: sum(n in e.scores["scores"] for e in entries)
+  )
   at = resampling.column(first, entries[0].scores["task"]["report_steps"][-1])
   rows = [["", "division", f"rank by {at}", "composite"]]
   for i, entry in enumerate(entries):
-    total = composite.composite(entry.scores["scores"])
     rank = rank_text(standings.ranks[i][at])
+    why = standings.unranked[i] or "not scored by it"
     rows.append(
       [
         entry.name,
         division(entry),
-        f"{rank} ({standings.unranked[i]})" if rank == "-" else rank,
-        "-" if total is None else f"{total:.3f}",
+        f"{rank} ({why})" if rank == "-" else rank,
+        _composite_text(entry, names),
       ]
     )
   return tables.align(rows)
+
+
+def _composite_text(entry, names):
+  """Returns the composite, and which of the board's metrics it is without."""
+  scores = entry.scores["scores"]
+  total = composite.composite(scores)
+  if total is None:
+    return "-"
+  absent = [n for n in names if n in composite.SCALES and n not in scores]
+  labels = ", ".join(evaluation.metric(n).label for n in absent)
+  return f"{total:.3f} (without {labels})" if absent else f"{total:.3f}"
 
 
 def rank_text(standing: ranking.Standing | None) -> str:
@@ -119,6 +133,11 @@ def metrics(entries: Sequence[Entry]) -> list[str]:
   arrays are lost.
   """
   return list(dict.fromkeys(n for e in entries for n in e.scores["scores"]))
+
+
+def floor_of(entries: Sequence[Entry]) -> dict[str, Any]:
+  """Returns what label errors alone give by all metrics that entries have."""
+  return {k: v for e in entries for k, v in e.scores["floor"].items()}
 
 
 def _columns(entries):

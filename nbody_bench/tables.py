@@ -13,16 +13,31 @@ def scores(
 
   Args:
     title: printed above.
-    entries: `evaluation.over_seeds` of each model, by name.
+    entries: `evaluation.over_seeds` of each model, by name; "-" where one
+      lacks what another has.
     floor: of `evaluation.floor`.
   """
   rows = [["", *entries, "label error"]]
-  for name, first in next(iter(entries.values())).items():
-    for k in first["at"]:
-      cells = [spread(e[name]["at"][k]) for e in entries.values()]
-      label = f"{evaluation.metric(name).label} @{k}"
-      rows.append([label, *cells, floor_of(floor, name, k)])
+  for name, k in _scored(entries.values()):
+    cells = [_cell(e, name, k) for e in entries.values()]
+    label = f"{evaluation.metric(name).label} @{k}"
+    rows.append([label, *cells, floor_of(floor, name, k)])
   return f"{title}\n{align(rows)}"
+
+
+def _scored(entries):
+  """Returns every metric and step that any entry has, in order, once."""
+  # The steps of a metric together, also where a later entry has more of them.
+  steps: dict[str, dict[str, None]] = {}
+  for entry in entries:
+    for name, score in entry.items():
+      steps.setdefault(name, {}).update(dict.fromkeys(score["at"]))
+  return [(name, k) for name, ks in steps.items() for k in ks]
+
+
+def _cell(entry, name, k):
+  value = entry.get(name, {}).get("at", {}).get(k)
+  return spread(value) if value else "-"
 
 
 def floor_of(floor: Mapping[str, Any], name: str, k: str) -> str:

@@ -317,6 +317,7 @@ def test_the_whole_timing_protocol(data_dir, tmp_path):
 
 
 def test_page_of_an_empty_board(tmp_path, data_dir):
+  (tmp_path / "board").mkdir()
   assert board(tmp_path, data_dir, "build", f"--out={tmp_path}") == 0
   assert page_data(tmp_path)["tasks"] == []
 
@@ -541,6 +542,43 @@ def test_an_entry_is_not_overwritten(outputs, data_dir, capsys):
   submission = outputs / "ballistic" / "submission"
   assert board(outputs, data_dir, "submit", submission) == 2
   assert "is on the board already" in capsys.readouterr().err
+
+
+def test_an_entry_is_offered_later(outputs, data_dir, tmp_path, capsys):
+  """By the unchanged submission alone, and nothing else of it changes."""
+  submission = tmp_path / "submission"
+  shutil.copytree(outputs / "leapfrog" / "submission", submission)
+  enter = tmp_path, data_dir, "submit", submission
+  assert board(*enter) == 0
+  assert "cannot re-score it: its arrays are not" in capsys.readouterr().out
+  (path,) = tmp_path.glob("board/*/*/*/scores.json")
+  before = json.loads(path.read_text())
+  assert before["arrays_at"] == ""
+  at = f"--arrays_at={submission}"
+  assert board(*enter, at, "--reproduce") == 2
+  assert "without --reproduce" in capsys.readouterr().err
+  assert board(*enter, at) == 0
+  assert "cannot re-score" not in capsys.readouterr().out
+  after = json.loads(path.read_text())
+  assert after == before | {"arrays_at": str(submission)}
+  assert board(tmp_path, data_dir, "rescore") == 0
+  assert "1 of 1 re-scored" in capsys.readouterr().out
+
+  content = json.loads((submission / "submission.json").read_text())
+  content["predictions"][0]["sha256"] = "0" * 64
+  (submission / "submission.json").write_text(json.dumps(content))
+  assert board(*enter, "--arrays_at=elsewhere") == 2
+  assert "is on the board already" in capsys.readouterr().err
+  assert json.loads(path.read_text())["arrays_at"] == str(submission)
+
+
+@pytest.mark.parametrize("command", ["build", "serve", "rescore"])
+def test_a_board_that_is_not_there_is_named(command, tmp_path, capsys):
+  flags = [f"--board={tmp_path / 'misspelt'}", f"--out={tmp_path / 'page'}"]
+  assert call(leaderboard.main, command, *flags) == 2
+  error = capsys.readouterr().err
+  assert f"--board={tmp_path / 'misspelt'} is no folder; give" in error
+  assert not list(tmp_path.iterdir())
 
 
 def test_validate_and_bad_commands(outputs, data_dir, capsys):

@@ -64,6 +64,7 @@ def test_an_example_trains_and_is_scored(
 def test_examples_give_their_command():
   files = sorted(EXAMPLES.glob("*.py"))
   models = [KERAS, MULTI_FRAME]
+  readme = (EXAMPLES / "README.md").read_text()
   assert len(files) == len(models) + 1
   for path in files:
     text = path.read_text()
@@ -72,6 +73,7 @@ def test_examples_give_their_command():
       continue
     name = re.search(rf"--model=examples/{path.name}:(\w+)", text)[1]
     assert f"{path}:{name}" in models
+    assert f"--model=examples/{path.name}:{name} " in readme
     assert plugins.load_model(f"{path}:{name}").key == name
 
 

@@ -1,12 +1,19 @@
 """Intervals hold as often as they say, and ranks say no more than they may."""
 
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
 from nbody_bench import evaluation, plugins, tasks
-from nbody_bench.leaderboard import composite, entries, ranking, resampling
+from nbody_bench.leaderboard import (
+  build,
+  composite,
+  entries,
+  ranking,
+  resampling,
+)
 from nbody_bench.leaderboard import standings as standing
 from nbody_bench.metrics import METRIC_VERSION
 
@@ -222,6 +229,57 @@ def test_an_entry_of_its_own_is_what_it_is_among_others(entries):
     assert composite.composite(entry.scores["scores"]) == composites[i]
   without = standing.of_task(entries[1:])
   assert without.intervals == together.intervals[1:]
+
+
+def from_before(entry, name):
+  """Returns an entry that was scored before a metric was added."""
+  kept = {
+    part: {k: v for k, v in entry.scores[part].items() if k != name}
+    for part in ("scores", "floor")
+  }
+  values = {
+    c: x for c, x in entry.values.items() if resampling.metric_of(c) != name
+  }
+  return entry._replace(scores=entry.scores | kept, values=values)
+
+
+@pytest.mark.parametrize("name", ["local_defect", "rollout_rmse"])
+@pytest.mark.parametrize("place", [0, 2])
+def test_entries_from_before_a_metric_stand_beside_others(
+  entries, name, place, monkeypatch
+):
+  task = "nbody_gravity/n20/rollout200"
+  found = [e for e in entries if e.submission["task"] == task][:3]
+  old = found[place].name
+  floor = found[0].scores["floor"]
+  found[place] = from_before(found[place], name)
+  board = standing.text(found)
+  label = evaluation.metric(name).label
+  scores = re.search(rf"^{label} @200 +(.*)$", board, re.MULTILINE)[1]
+  cells = re.split(r" {2,}", scores)
+  assert [cell == "-" for cell in cells[:3]] == [i == place for i in range(3)]
+  assert cells[3] == f"{floor[name]['at']['200']:.3g}"
+  (row,) = re.findall(rf"^{re.escape(old)} .*$", board, re.MULTILINE)
+  assert row.endswith(f" (without {label})")
+  assert "None" not in board
+  assert board.count("(without") == 1
+
+  monkeypatch.setattr(build, "by_task", lambda _: [found])
+  (page,) = build.page_data(BOARD)["tasks"]
+  assert name in [metric["name"] for metric in page["metrics"]]
+  assert page["floor"][name] == floor[name]["at"]
+  shown = [name in entry["scores"] for entry in page["entries"]]
+  assert shown == [i != place for i in range(3)]
+  assert page["entries"][place]["ranks"][name]["200"] is None
+
+
+def test_the_composite_is_of_what_is_there():
+  scores = {"energy_error": 1e-3, "force_mae": 1e-3, "valid": 1.0}
+  scores = {k: {"at": {"1": {"mean": v}}} for k, v in scores.items()}
+  assert composite.composite(scores) == pytest.approx(0.75)
+  del scores["force_mae"]
+  assert composite.composite(scores) == pytest.approx(0.5)
+  assert composite.composite({"valid": scores["valid"]}) is None
 
 
 def test_the_stored_values_are_those_of_the_scores(entries):
