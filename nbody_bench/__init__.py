@@ -21,7 +21,5 @@ from nbody_bench.states import State as State
 from nbody_bench.states import Trajectory as Trajectory
 from nbody_bench.systems import System as System
 
-plugins.extend_paths()
-# Importing a builder's module registers it, so that `tfds.load` finds its name.
-for _name in plugins.names("datasets"):
-  plugins.load("datasets", _name)
+# So that `tfds.load` finds their names.
+plugins.register_datasets()

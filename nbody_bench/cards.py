@@ -3,6 +3,15 @@
 import dataclasses
 from typing import Literal
 
+# Those that the conformance tests test.
+SYMMETRIES = ("permutation", "reflection", "rotation", "translation")
+# What models are told; the board can be searched for these words.
+PHYSICS = (
+  *("masses", "charges", "stiffnesses", "elements", "boundaries"),
+  *("accelerations", "kinetic energy", "potential energy", "pair potential"),
+  *("force law", "form of the force law", "constants"),
+  *("hamiltonian mechanics", "lagrangian mechanics"),
+)
 # The divisions, by how much a model is told.
 _DIVISIONS = ("learned-closed", "learned-open", "classical")
 ACCELERATIONS = "accelerations"
@@ -21,11 +30,12 @@ class ModelCard:
     code: https address, or "".
     division: learned on the training split alone, learned with other data or
       knowledge too, or a classical method that knows the law.
-    physics_given: what the model is told beyond positions and velocities.
-    symmetries: that hold by construction.
+    physics_given: what the model is told beyond positions and velocities, of
+      `PHYSICS`.
+    symmetries: of `SYMMETRIES`, those that hold by construction.
     fixed_num_particles: whether the model, once called, takes no other number
       of particles than it was called with.
-    authors: of the implementation.
+    authors: of the implementation; `plugins.load_model` fills in ours.
     notes: one or two sentences.
   """
 
@@ -38,8 +48,23 @@ class ModelCard:
   physics_given: tuple[str, ...] = ()
   symmetries: tuple[str, ...] = ()
   fixed_num_particles: bool = False
-  authors: tuple[str, ...] = ("nbody_bench",)
+  authors: tuple[str, ...] = ()
   notes: str = ""
+
+  def __post_init__(self):
+    """Refuses words that nobody would find or test."""
+    for field, known in (
+      ("division", _DIVISIONS),
+      ("physics_given", PHYSICS),
+      ("symmetries", SYMMETRIES),
+    ):
+      given = getattr(self, field)
+      words = (given,) if field == "division" else given
+      if isinstance(words, str) or set(words) - set(known):
+        raise ValueError(
+          f"{field}={given!r} of the model card {self.name!r}: choose of "
+          f"{', '.join(known)}; `notes` has room for anything else"
+        )
 
   def for_task(self, kind: str, objective: str = "") -> "ModelCard":
     """Returns the card of a model that was trained for a task.

@@ -5,6 +5,7 @@ called from one process (tests, notebooks) without clashing.
 """
 
 import dataclasses
+import inspect
 import logging as stdlib_logging
 import math
 import os
@@ -15,7 +16,9 @@ from typing import Any
 
 from absl import flags, logging
 
-from nbody_bench import signals
+from nbody_bench import plugin_files, plugins, signals
+
+_FIELD_TYPES = "bool, int, float, str, Literal of strings or tuple[int, ...]"
 
 
 def run(
@@ -52,6 +55,7 @@ def run(
   values = flags.FlagValues()
   try:
     with signals.raising():
+      plugins.extend_paths()  # a wrong folder concerns every command
       define(values, argv)
       if {"--help", "-h"} & set(argv):
         print(usage, values.get_help(), sep="\n")
@@ -77,7 +81,11 @@ def _can_be_mended(error):
 
 
 def _in_one_line(error):
-  return " ".join(str(error).split()) or type(error).__name__
+  text = " ".join(str(error).split()) or type(error).__name__
+  if place := plugin_files.place(error):
+    text = f"{place}: {type(error).__name__}: {text}"
+    text += "; NBODY_BENCH_TRACEBACK=1 shows the calls that led there"
+  return text
 
 
 def _tensorflow_missing(error):
@@ -121,8 +129,14 @@ def define_dataclass(
   Fields are bool, int, float, str, `Literal` of strings, or a tuple of ints.
 
   Raises:
-    TypeError: for a field of another type.
+    ValueError: for what is no dataclass, and for a field of another type or
+      without a default.
   """
+  if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+    raise ValueError(
+      f"{kind!r} is no dataclass; write @dataclasses.dataclass(frozen=True) "
+      "above the class"
+    )
   hints = typing.get_type_hints(kind)
   for field in dataclasses.fields(kind):
     if field.name in leave_out:
@@ -132,6 +146,8 @@ def define_dataclass(
     hint, arguments = hints[field.name], typing.get_args(hints[field.name])
     options = {"flag_values": values}
     text = f"field of {kind.__module__}.{kind.__qualname__}"
+    if default is dataclasses.MISSING:
+      raise _unfit(kind, field, hint)
     if hint is bool:
       flags.DEFINE_bool(name, default, text, **options)
     elif hint is int:
@@ -140,12 +156,26 @@ def define_dataclass(
       flags.DEFINE_float(name, default, text, **options)
     elif hint is str:
       flags.DEFINE_string(name, default, text, **options)
-    elif typing.get_origin(hint) is typing.Literal:
+    elif typing.get_origin(hint) is typing.Literal and all(
+      isinstance(x, str) for x in arguments
+    ):
       flags.DEFINE_enum(name, default, list(arguments), text, **options)
-    elif hint == tuple[int, ...]:
+    elif hint == tuple[int, ...] and isinstance(default, tuple):
       flags.DEFINE_list(name, list(map(str, default)), text, **options)
     else:
-      raise TypeError(f"field {name} of type {hint} cannot be a flag")
+      raise _unfit(kind, field, hint)
+
+
+def _unfit(kind, field, hint):
+  """Returns the error of a field that cannot be a flag."""
+  default = f"the default {field.default!r}"
+  if field.default is dataclasses.MISSING:
+    default = "no default"
+  return ValueError(
+    f"{kind.__module__}.{kind.__qualname__}.{field.name} is of type "
+    f"{inspect.formatannotation(hint)} with {default} and cannot be a flag; "
+    f"a field is {_FIELD_TYPES}, with a default of that type"
+  )
 
 
 def from_flags(

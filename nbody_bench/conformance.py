@@ -22,11 +22,9 @@ import numpy as np
 import tensorflow as tf
 
 from nbody_bench import rollouts, simulators, testing, training
+from nbody_bench.cards import SYMMETRIES
 from nbody_bench.problems import Problem
 from nbody_bench.states import Domain, Particles, State, map_arrays
-
-# Those that `ModelCard.symmetries` may claim.
-SYMMETRIES = ("permutation", "reflection", "rotation", "translation")
 
 # Float32 rounds coordinates of a few units to 2e-7; sums in another order and
 # a few steps cost another digit. Breaking a rule costs far more: steps are
@@ -61,8 +59,8 @@ class SimulatorConformance:
   `compilable = False`.
 
   Attributes:
-    symmetries: those of `SYMMETRIES` that hold by construction. Nothing is
-      asserted of others.
+    symmetries: of `cards.SYMMETRIES`, those that hold by construction. Nothing
+      is asserted of others.
     min_particles: the smallest N that the model takes.
     charged: whether particles have charges, and the law is Coulomb's.
     num_dims: D.

@@ -309,6 +309,18 @@ class LearnedEnergy(LearnedForce):
     return force * (self.energy_scale / self.force_scale), energy
 
 
+def require(model: Any) -> None:
+  """Raises ValueError for a model, or a class of them, without forces."""
+  kind = model if isinstance(model, type) else type(model)
+  # Every class is callable, so the instances' `__call__` is looked for.
+  is_callable = any("__call__" in vars(k) for k in kind.__mro__)
+  if not (hasattr(model, "evaluate") or is_callable):
+    raise ValueError(
+      f"{kind.__module__} predicts motion, and the task asks for forces; take "
+      "a force model, such as schnet, or another task"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
   """A force model where frames are asked for: forces of the given structure.
@@ -320,11 +332,7 @@ class Evaluator:
   model: Any
 
   def __post_init__(self):
-    if not (hasattr(self.model, "evaluate") or callable(self.model)):
-      raise ValueError(
-        f"{type(self.model).__module__} predicts motion, and the task asks for "
-        "forces; take a force model, such as schnet, or another task"
-      )
+    require(self.model)
 
   @property
   def compilable(self) -> bool:

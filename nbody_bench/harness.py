@@ -37,6 +37,7 @@ from nbody_bench import (
 )
 from nbody_bench.files import exclusive, read_json, replace_json
 from nbody_bench.recipes import Recipe
+from nbody_bench.validation_changes import differences
 
 # Steps, seconds and parameters of a training that has ended.
 _TRAINING = "training.json"
@@ -152,6 +153,7 @@ def _run(settings):
   truth = task.cut(truth).after(problem.num_context_frames)
   kind = predictions.KINDS[task.kind]
   scores: list[dict[str, Any]] = []
+  shown: list[dict[str, Any]] = []  # what --metrics adds, too
   trained: list[dict[str, Any]] = []
   clock = symmetry = on_structures = None
   for seed in settings.seeds:
@@ -177,15 +179,10 @@ def _run(settings):
     score = evaluation.score(task, prediction, truth, problem.system)
     more = dataclasses.replace(task, metrics=settings.metrics)
     more = evaluation.score(more, prediction, truth, problem.system)
-    replace_json(
-      directory / "scores.json",
-      {
-        "task": task.id,
-        **score,
-        "metrics": score["metrics"] | more["metrics"],
-      },
-    )
+    every = {**score, "metrics": score["metrics"] | more["metrics"]}
+    replace_json(directory / "scores.json", {"task": task.id, **every})
     scores.append(score)
+    shown.append(every)
     if settings.timing == "none" or clock or on_structures:
       continue
     if task.kind == "motion":
@@ -241,7 +238,9 @@ def _run(settings):
   )
   floor = evaluation.floor(task, truth, problem.system)
   replace_json(settings.output_dir / "floor.json", floor)
-  print(tables.scores(task.id, {plugin.key: claims}, floor))
+  print(
+    tables.scores(task.id, {plugin.key: evaluation.over_seeds(shown)}, floor)
+  )
   if clock:
     print(tables.clock(clock))
   if symmetry:
@@ -302,14 +301,22 @@ def _claim(settings):
         f"{path.parent} holds an earlier run; go on with --resume or choose "
         "another --output_dir"
       )
-    before = read_json(path)
-    now = _identity(settings)
-    different = [k for k, v in now.items() if before.get(k) != v]
-    if different:
-      raise ValueError(
-        f"{path} was made with another {', '.join(different)}; give the same "
-        "flags or choose another --output_dir"
-      )
+    _compare(path, _identity(settings))
+
+
+def _compare(path, now):
+  before = {k: v for k, v in read_json(path).items() if k in now}
+  if before.get("model") != now["model"]:
+    now = {**before, "model": now["model"]}  # what else differs follows
+  found = " and another ".join(
+    f"{name}: {then}, not {given}"
+    for name, then, given in differences(before, now)
+  )
+  if found:
+    raise ValueError(
+      f"{path} was made with another {found}; give the same flags or choose "
+      "another --output_dir"
+    )
 
 
 def _identity(settings):

@@ -12,23 +12,28 @@ their own. A model may also be named by a path, `path/to/file.py` or
 `path/to/file.py:ClassName`.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
-import importlib.util
+import importlib.machinery
 import os
 import pathlib
 import pkgutil
-import sys
-import traceback
 import types
 from typing import Any
 
+from nbody_bench import plugin_files
 from nbody_bench.cards import ModelCard
 from nbody_bench.recipes import Recipe
 
 KINDS = ("baselines", "datasets", "metrics")
+# What a file must define; of a model that depends on what is asked for.
+_DEFINES = {"datasets": "Builder", "metrics": "METRIC"}
+# Data sets that cannot be loaded. A second try would only hide the reason, for
+# what a file registered before it failed cannot be registered again.
+_broken: dict[str, ValueError] = {}
 
 
 def extend_paths() -> None:
@@ -37,24 +42,48 @@ def extend_paths() -> None:
   Raises:
     ValueError: if a folder does not exist or holds no plug-ins.
   """
-  for folder in os.environ.get("NBODY_BENCH_PLUGINS", "").split(os.pathsep):
-    if not folder:
-      continue
-    found = [k for k in KINDS if (pathlib.Path(folder) / k).is_dir()]
-    if not found:
+  for folder in _folders(os.environ.get("NBODY_BENCH_PLUGINS", "")):
+    path = str(folder)
+    package = importlib.import_module(f"nbody_bench.{folder.name}")
+    if path not in package.__path__:
+      package.__path__.append(path)
+
+
+@functools.cache  # relative paths are of where the program started
+def _folders(variable):
+  found = []
+  for folder in filter(None, variable.split(os.pathsep)):
+    kinds = [k for k in KINDS if (pathlib.Path(folder) / k).is_dir()]
+    if not kinds:
       raise ValueError(
         f"NBODY_BENCH_PLUGINS names {folder!r}, which holds none of the "
         f"folders {', '.join(KINDS)}; create one or unset the variable"
       )
-    for kind in found:
-      path = str(pathlib.Path(folder).resolve() / kind)
-      package = importlib.import_module(f"nbody_bench.{kind}")
-      if path not in package.__path__:
-        package.__path__.append(path)
+    found += [pathlib.Path(folder).resolve() / kind for kind in kinds]
+  return found
+
+
+def register_datasets() -> None:
+  """Imports all data sets, which registers them with TensorFlow Datasets.
+
+  What cannot be imported, or found, is no error until it is asked for: the rest
+  goes on without it.
+  """
+  with contextlib.suppress(ValueError):
+    for name in names("datasets"):
+      try:
+        load("datasets", name)
+      except ValueError as error:
+        _broken[name] = error
 
 
 def names(kind: str) -> list[str]:
-  """Returns the plug-ins of one of `KINDS`, sorted."""
+  """Returns the plug-ins of one of `KINDS`, sorted.
+
+  Raises:
+    ValueError: as `extend_paths`.
+  """
+  extend_paths()
   package = importlib.import_module(f"nbody_bench.{kind}")
   found = (m.name for m in pkgutil.iter_modules(package.__path__))
   return sorted(n for n in found if not n.startswith("_"))
@@ -69,21 +98,59 @@ def load(kind: str, name: str) -> types.ModuleType:
 
   Raises:
     ValueError: for an unknown name, listing what there is and the closest; for
-      a file that cannot be imported, naming the line.
+      a name of two files; for a file that cannot be imported, naming the line,
+      or does not define what it must.
   """
   if name.endswith(".py"):
     path = pathlib.Path(name)
     if not path.is_file():
       raise ValueError(f"no file {name!r}; give the path of a model's .py")
     facts = path.stat()
-    return _load_file(path.resolve(), (facts.st_mtime_ns, facts.st_size))
+    return plugin_files.load(path.resolve(), (facts.st_mtime_ns, facts.st_size))
   known = names(kind)
   if name not in known:
     raise ValueError(unknown(kind, name, known))
-  module = f"nbody_bench.{kind}.{name}"
+  if kind == "datasets" and name in _broken:
+    raise _broken[name]
+  path = _file(kind, name)
+  full_name = f"nbody_bench.{kind}.{name}"
   if kind == "datasets":
-    module += f".{name}_dataset_builder"
-  return importlib.import_module(module)
+    full_name += f".{path.stem}"
+  with plugin_files.loading(path):
+    module = importlib.import_module(full_name)
+  if kind in _DEFINES and not hasattr(module, _DEFINES[kind]):
+    raise ValueError(
+      f"{path} defines no {_DEFINES[kind]}; see CONTRIBUTING.md for what a "
+      f"file of {kind} needs"
+    )
+  return module
+
+
+def _file(kind, name):
+  """Returns the file of a plug-in that there is.
+
+  Raises:
+    ValueError: if two have its name, or it is a data set's and is not there.
+  """
+  package = importlib.import_module(f"nbody_bench.{kind}")
+  find = importlib.machinery.PathFinder.find_spec
+  specs = [find(name, [folder]) for folder in package.__path__]
+  files = [pathlib.Path(s.origin) for s in specs if s and s.origin]
+  if kind == "datasets":
+    files = [f.parent / f"{name}_dataset_builder.py" for f in files]
+  if len(files) > 1:
+    raise ValueError(
+      f"{name!r} of {kind} is two files: {files[0]} and {files[1]}; rename one"
+    )
+  (file,) = files
+  if kind == "datasets" and not file.is_file():
+    others = sorted(f.name for f in file.parent.glob("*_dataset_builder.py"))
+    raise ValueError(
+      f"no file {file}; "
+      + (f"rename {others[0]} to that" if others else "create it")
+      + ", or remove its folder"
+    )
+  return file
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:
@@ -162,9 +229,16 @@ def load_model(name: str) -> Model:
     key=key,
     config=getattr(module, "Config", NoConfig),
     recipe=getattr(module, "RECIPE", Recipe()),
-    card=getattr(module, "CARD", ModelCard(name=key)),
+    card=_card(module, key),
     simulator=kind,
   )
+
+
+def _card(module, key):
+  card = getattr(module, "CARD", ModelCard(name=key))
+  if card.authors or not plugin_files.is_ours(module.__file__):
+    return card
+  return dataclasses.replace(card, authors=("nbody_bench",))
 
 
 def _is_model(kind):
@@ -188,33 +262,3 @@ def _no_model(file, class_name, module):
   return unknown(f"the models of {file}", class_name, classes) + (
     " Name one as --model=path/to/file.py:ClassName"
   )
-
-
-# A file is executed once a command, however often it is asked for: a second
-# execution would make other classes of the same names.
-@functools.lru_cache
-def _load_file(path, modified):
-  del modified  # an edited file is loaded anew
-  # Known to `sys.modules`, where dataclasses look up types; not by the name of
-  # the file alone, which may be that of a library.
-  name = f"model_file.{path.stem}"
-  spec = importlib.util.spec_from_file_location(name, path)
-  module = sys.modules[name] = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except Exception as error:
-    del sys.modules[name]
-    raise ValueError(_import_failure(path, error)) from error
-  return module
-
-
-def _import_failure(path, error):
-  """Returns one line that says where in a user's file the import failed."""
-  file, line, message = path, 1, str(error).partition("\n")[0]
-  for frame in traceback.extract_tb(error.__traceback__):
-    if frame.filename == str(path):
-      line = frame.lineno
-  if isinstance(error, SyntaxError) and error.lineno:
-    # It may be in a file that this one imports.
-    file, line, message = error.filename, error.lineno, error.msg
-  return f"{file}, line {line}: {type(error).__name__}: {message}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-from nbody_bench import plugins, stored
+from nbody_bench import plugins, stored, validation_changes
 from nbody_bench.files import exclusive
 
 
@@ -32,7 +32,8 @@ def prepare(
 
   Raises:
     ValueError: for an unknown name or configuration, listing what there is; if
-      Apache Beam is needed and missing; if such a file is.
+      Apache Beam is needed and missing; if such a file is; if the data that are
+      there were made with another law or other sizes.
   """
   plugins.check_dataset(dataset)
   if manual_dir is not None:
@@ -54,6 +55,9 @@ def prepare(
           beam_options=_pipeline_options(beam_options), manual_dir=manual_dir
         )
       )
+  edited = validation_changes.edited(builder)
+  if edited:
+    raise ValueError(f"{builder.info.full_name} was {edited}")
   return builder
 
 

@@ -146,6 +146,11 @@ def settings(values, rest):
 
   if rest:
     raise ValueError(f"arguments not understood: {' '.join(rest)}")
+  if not values.output_dir:
+    raise ValueError(
+      "--output_dir= is empty; name the folder that gets everything, such as "
+      "--output_dir=out"
+    )
   plugin = plugins.load_model(values.model)
   recipe = plugin.recipe
   return harness.Settings(

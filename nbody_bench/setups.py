@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nbody_bench import (
+  forces,
   held_out,
   pipelines,
   plugins,
@@ -19,6 +20,7 @@ from nbody_bench import (
   preparation,
   rollouts,
   tasks,
+  training,
   weights,
 )
 from nbody_bench.problems import Problem
@@ -46,7 +48,12 @@ def subject(settings: Any) -> tuple[Problem, Task]:
 
   Args:
     settings: a `harness.Settings`, as everywhere here.
+
+  Raises:
+    ValueError: before any are made, if the model cannot do the task.
   """
+  if settings.task.startswith(("forces", "relaxation")):
+    forces.require(plugins.load_model(settings.model).simulator)
   # The same seed gives the same bytes.
   tf.config.experimental.enable_op_determinism()
   preparation.prepare(settings.dataset, settings.data_dir)
@@ -96,7 +103,7 @@ def make(
   validation = task.cut(validation)
   context = problem.num_context_frames
   _call(predictor, how, validation.after(context).given)
-  variables = getattr(model, "trainable_variables", ())
+  variables = training.trainable_variables(model)
   facts: dict[str, Any] = {
     "num_parameters": int(sum(np.prod(v.shape) for v in variables))
   }

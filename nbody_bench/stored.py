@@ -1,6 +1,8 @@
 """Reads the examples of a prepared data set."""
 
 import contextlib
+import json
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
+from nbody_bench.files import read_json
 from nbody_bench.simulation import GroundTruth
 from nbody_bench.states import Domain, Particles, State, Trajectory
 
@@ -25,20 +28,34 @@ def builder(
   """Returns the TFDS builder of a data set, prepared or not.
 
   Raises:
-    ValueError: if what is on disk is damaged.
+    ValueError: if what is on disk is damaged, or files of it are missing.
   """
   try:
-    return tfds.builder(dataset, data_dir=data_dir)
-  except json_format.ParseError as error:
+    found = tfds.builder(dataset, data_dir=data_dir)
+    stated = found.info.metadata  # TFDS reads the file now
+  except (json_format.ParseError, json.JSONDecodeError) as error:
+    folder = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR) / dataset
+    for path in folder.glob("*/*.json"):
+      read_json(path)  # raises, naming the one
     raise ValueError(
       f"what describes {dataset} in {data_dir or 'the data folder'} is damaged "
       f"({error}); {_ANEW}"
     ) from None
+  needed = ["dataset_info.json", "features.json"]
+  needed += ["metadata.json"] if stated else []
+  # TFDS takes what it does not find for what was never there.
+  for name in needed if found.data_path.exists() else []:
+    if not (found.data_path / name).exists():
+      raise ValueError(f"{found.data_path / name} is missing; {_ANEW}")
+  return found
 
 
 @contextlib.contextmanager
 def reading(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-  """Inside, records that are damaged raise ValueError naming their folder."""
+  """Inside, damaged records raise ValueError naming their folder.
+
+  Missing ones likewise, naming the file.
+  """
   import tensorflow as tf
 
   try:
@@ -46,6 +63,12 @@ def reading(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
   except tf.errors.DataLossError as error:
     raise ValueError(
       f"{builder.data_dir} is damaged ({error.message}); {_ANEW}"
+    ) from None
+  except tf.errors.NotFoundError:
+    files = [p for s in builder.info.splits.values() for p in s.filepaths]
+    gone = [str(p) for p in files if not p.exists()]
+    raise ValueError(
+      f"{', '.join(gone) or builder.data_dir} is missing; {_ANEW}"
     ) from None
 
 

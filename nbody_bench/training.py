@@ -60,8 +60,21 @@ def loss_function(model: Any) -> Callable[[Trajectory], tf.Tensor]:
 
 
 def trainable_variables(model: Any) -> list[tf.Variable]:
-  """Returns the model's trainable variables, those of Keras unwrapped."""
-  variables = getattr(model, "trainable_variables", ())
+  """Returns the model's trainable variables, those of Keras unwrapped.
+
+  Raises:
+    ValueError: for a Sonnet module without any, which Sonnet takes for one that
+      was never called.
+  """
+  try:
+    variables = getattr(model, "trainable_variables", ())
+  except ValueError as error:
+    kind = type(model)
+    raise ValueError(
+      f"{kind.__module__}.{kind.__qualname__} has no trainable variables after "
+      "a call; nothing can be trained. Make some in `__init__`, or write it as "
+      "baselines/ballistic.py, which has nothing to learn"
+    ) from error
   return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 

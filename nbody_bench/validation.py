@@ -17,6 +17,7 @@ from nbody_bench import (
   statistics,
   stored,
   structures,
+  validation_changes,
   validation_checks,
   validation_conservation,
 )
@@ -40,6 +41,9 @@ def validate(builder: tfds.core.DatasetBuilder) -> list[Finding]:
   if any(f.severity == "error" for f in findings):
     text = "were not looked at; mend the errors above first"
     return [*findings, Finding("warning", "the examples", text)]
+  edited = validation_changes.edited(builder)
+  if edited:
+    findings.append(Finding("error", "metadata", edited))
   facts = Facts.of(builder.info.metadata)
   with np.errstate(all="ignore"):
     return [*findings, *_Examination(builder, facts).findings()]

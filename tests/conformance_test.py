@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from nbody_bench import plugins, simulators, training
-from nbody_bench.conformance import SYMMETRIES, SimulatorConformance
+from nbody_bench.cards import SYMMETRIES
+from nbody_bench.conformance import SimulatorConformance
 from nbody_bench.states import State
 
 CASES = [n for n in dir(SimulatorConformance) if n.startswith("test_")]

@@ -1,10 +1,13 @@
 """Every file of `metrics/`: zero at truth, a value by hand, NaN the cap."""
 
+import importlib
+
 import numpy as np
 import pytest
 
 from nbody_bench import (
   evaluation,
+  metrics,
   pipelines,
   plugins,
   predictions,
@@ -318,6 +321,29 @@ def test_motion_is_not_judged_by_the_forces_of_the_truth():
   whole = predictions.KINDS["motion"].whole(predicted, truth)
   with pytest.raises(ValueError, match="a trajectory has no forces"):
     single("force_mae", whole, truth)
+
+
+def test_a_file_without_a_metric_is_named(tmp_path, monkeypatch):
+  (tmp_path / "unfinished_metric.py").write_text("metric = 1\n")
+  package = importlib.import_module("nbody_bench.metrics")
+  monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+  with pytest.raises(ValueError, match=r"unfinished_metric\.py defines no MET"):
+    evaluation.metric("unfinished_metric")
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x[:, 0], lambda x: x[:, 1:]])
+def test_values_of_another_shape_are_refused(wrong):
+  truth = two_bodies()
+  metric = metrics.Metric(
+    label="Wrong",
+    description="",
+    function=lambda prediction, truth, system: wrong(truth.potential_energy),
+    cap=1.0,
+  )
+  with pytest.raises(
+    ValueError, match=r"'Wrong' .*it must be .* \[1, 3\]: one"
+  ):
+    metric.values(truth, truth, testing.GRAVITY)
 
 
 @pytest.mark.parametrize("kind", predictions.KINDS)

@@ -165,3 +165,29 @@ def test_damaged_data_are_named(pattern, content, data_dir, tmp_path):
   path.write_bytes(path.read_bytes()[content] if content else b"")
   with pytest.raises(ValueError, match=r"is damaged .*; remove its folder and"):
     pipelines.load(name, "train", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  ("file", "is_gone", "message"),
+  [
+    ("*-test.tfrecord*", True, r"-test\.tfrecord-00000-of-00001 is missing; "),
+    ("metadata.json", True, r"metadata\.json is missing; remove its folder"),
+    ("metadata.json", False, r"metadata\.json is damaged \(.*; remove its fo"),
+    ("dataset_info.json", True, r"dataset_info\.json is missing; remove its"),
+    ("features.json", True, r"features\.json is missing; remove its folder"),
+  ],
+)
+def test_missing_and_torn_files_are_named(
+  file, is_gone, message, data_dir, tmp_path
+):
+  name = "nbody_gravity/smoke"
+  (folder,) = pathlib.Path(data_dir).glob(f"{name}/*.*.*")
+  copy = tmp_path / name / folder.name
+  shutil.copytree(folder, copy)
+  (path,) = copy.glob(file)
+  text = path.read_bytes()
+  path.unlink()
+  if not is_gone:
+    path.write_bytes(text[:100])
+  with pytest.raises(ValueError, match=f"^{copy}/.*{message}"):
+    pipelines.load(name, "test", str(tmp_path))

@@ -297,6 +297,20 @@ def test_a_variable_that_is_never_trained_is_an_error(tmp_path):
     train(tmp_path, 12, model=Idle())
 
 
+def test_a_module_without_variables_is_said_to_have_none():
+  class Free(LearnedSimulator):
+    def step(self, state, particles, domain, time_step):
+      return state
+
+  with pytest.raises(
+    ValueError, match=r"Free has no trainable variables after a call; nothing "
+  ):
+    training.trainable_variables(Free())
+  flight = plugins.load_model("ballistic")
+  flight = flight.build(flight.config(), testing.problem())
+  assert training.trainable_variables(flight) == []
+
+
 def test_a_lone_body_has_no_edges_to_learn_of(tmp_path):
   plugin = plugins.load_model("ogn")
   model = plugin.build(plugin.config(widths=(4,)), testing.problem())

@@ -118,7 +118,10 @@ def found(data, monkeypatch):
       metadata=data.metadata, features=data.features(), splits=splits
     )
     builder = types.SimpleNamespace(
-      info=info, is_prepared=lambda: True, examples=data.splits
+      info=info,
+      is_prepared=lambda: True,
+      examples=data.splits,
+      builder_config=None,
     )
     return [str(f) for f in validation.validate(builder)]
 

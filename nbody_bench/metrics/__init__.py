@@ -97,8 +97,20 @@ class Metric:
   def values(
     self, prediction: Trajectory, truth: Trajectory, system: System
   ) -> np.ndarray:
-    """Returns the capped values `[B, T]`."""
-    return self._capped(self.function(prediction, truth, system))
+    """Returns the capped values `[B, T]`.
+
+    Raises:
+      ValueError: if the function returns another shape.
+    """
+    values = self.function(prediction, truth, system)
+    wanted = (len(truth.domain.box), len(truth.time))
+    if np.shape(values) != wanted:
+      raise ValueError(
+        f"the function of the metric {self.label!r} returns values of shape "
+        f"{list(np.shape(values))}; it must be [B, T], here {list(wanted)}: "
+        "one of each trajectory and frame, frame 0 included"
+      )
+    return self._capped(values)
 
   def floor_values(
     self, truth: Trajectory, label_error: np.ndarray, system: System
