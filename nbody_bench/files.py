@@ -6,8 +6,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
+
+# A list of numbers as `json` indents it; no string of JSON has a line break.
+_NUMBERS = re.compile(r'\[\n([^\[\]{}"]+)\n *\]')
 
 
 class InUseError(OSError):
@@ -60,6 +64,8 @@ def replace_bytes(path: pathlib.Path, content: bytes) -> None:
 def replace_json(path: pathlib.Path, content: Any) -> None:
   """Writes plain data as JSON; NaN and infinities are refused."""
   text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+  # Numbers of a list on one line: curves are long.
+  text = _NUMBERS.sub(lambda x: f"[{' '.join(x[1].split())}]", text)
   replace_bytes(path, text.encode())
 
 
