@@ -206,10 +206,10 @@ def _do(place, run, parts):
     if before and not place.kept(run):
       _do(place, before, parts)
     _train(place, run, folder)
-  for part in parts:
-    _evaluate(place, run, part, folder)
-  if place.board and not run.same_as:
-    submit(place, folder)
+  made = [folder] * (not run.same_as)
+  made += filter(None, [_evaluate(place, run, part, folder) for part in parts])
+  for each in made if place.board else ():
+    submit(place, each)
 
 
 def _train(place, run, folder):
@@ -235,19 +235,24 @@ def _train(place, run, folder):
 
 
 def _evaluate(place, run, part, folder):
-  from nbody_bench.experiment_calls import call
+  """Returns the folder of a further table's roll-outs, None if it has none."""
+  from nbody_bench.experiment_calls import call, version
 
   plan, seeds = place.plan, run.seeds(place.plan.seeds)
   if part.runs and run.name not in part.runs:
-    return
+    return None
   if part.repeats(run, plan.metrics):
-    return
+    return None
   other = dataclasses.replace(part.of(run), recipe={})
   into = folder / f"evaluation_{part.name}"
   weights = [f"--start_from={folder}", "--train_steps=0"]
   arguments = weights if run.trains else [_AS_IT_IS]
   arguments.append(f"--timing={part.timing}")
+  # On the board beside the run itself, if it is not of the same task.
+  name = f"{version(folder)}_{part.name}" if part.config else version(folder)
+  arguments.append(f"--version={name}")
   call(place, other, into, seeds, arguments, part.metrics)
+  return into
 
 
 def _version(run, train_steps, seeds):

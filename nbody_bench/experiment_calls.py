@@ -154,6 +154,12 @@ def finished(folder: pathlib.Path) -> set[int]:
   return {p["seed"] for p in json.loads(path.read_text())["predictions"]}
 
 
+def version(folder: pathlib.Path) -> str:
+  """Returns what a finished run is called on the board."""
+  path = folder / "submission" / "submission.json"
+  return json.loads(path.read_text())["version"]
+
+
 def submit(place: Place, folder: pathlib.Path) -> None:
   """Enters a run into the board, unless it is there as it is.
 

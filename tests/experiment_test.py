@@ -12,6 +12,7 @@ import pytest
 from nbody_bench import (
   experiment,
   experiment_calls,
+  experiment_choice,  # noqa: F401, or first imported while `call` is a fake
   experiment_index,
   experiment_records,
   experiment_report,
@@ -287,11 +288,16 @@ def test_what_has_no_variables_is_rolled_out_once(
   monkeypatch.setattr(
     experiment_calls, "call", lambda *arguments: calls.append(arguments[3:])
   )
+  monkeypatch.setattr(experiment_calls, "version", lambda folder: folder.name)
   place = Place(plan, tmp_path / "out", tmp_path / "own", None, None)
   experiment._do(place, run, plan.evaluations)
   assert calls == [
     ((0,), ["--train_steps=1", "--version=small_0_steps_seeds_0"]),
-    ((0,), ["--train_steps=1", "--timing=none"], ("energy_error",)),
+    (
+      (0,),
+      ["--train_steps=1", "--timing=none", "--version=small"],
+      ("energy_error",),
+    ),
   ]
 
 
@@ -331,7 +337,11 @@ def test_a_small_experiment(tmp_path, data_dir, capsys):
   assert "| [A small one](own/RESULTS.md) | 1 of 1 | 1 of 1 | 0.002 of" in index
   assert "## Twice as many\n\n| model | seeds | Energy error |" in page
   version = f"small_{choice['train_steps']}_steps_seeds_0"
-  assert list((tmp_path / "board/ogn" / version).glob("*/submission.json"))
+  entries = (tmp_path / "board/ogn" / version).glob("*/submission.json")
+  assert {path.parent.name for path in entries} == {
+    "nbody_gravity-smoke-rollout10",
+    "nbody_gravity-smoke-unseen_n5",
+  }
   # What is finished is not repeated.
   before = {p: p.stat().st_mtime_ns for p in output.rglob("*.npz")}
   capsys.readouterr()
