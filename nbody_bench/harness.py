@@ -194,7 +194,7 @@ def _run(settings):
       )
     else:
       on_structures = structure_timing.measure(
-        rollouts.compiled(predictor),
+        predict,
         truth.given,
         settings.eval_batch_size or rollouts.batch_size(truth.given),
         # Hundreds of calls of the model each: one is even enough.
