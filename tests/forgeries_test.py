@@ -17,8 +17,8 @@ from nbody_bench import (
   submissions,
   tasks,
 )
-from nbody_bench.leaderboard import cases, duplicates, honesty
-from nbody_bench.states import Forces, State
+from nbody_bench.leaderboard import cases, duplicates, honesty, shadow
+from nbody_bench.states import Domain, Forces, Particles, State, Trajectory
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,36 @@ def test_honest_entry_passes(board, model, flags, tmp_path, data_dir):
   others = [idle] if model != "ballistic" else []
   found = honesty.findings(cases.read(submission, data_dir), others)
   assert [f for f in found if f["verdict"] != "flag"] == []
+
+
+@pytest.mark.parametrize(
+  ("solved", "verdicts"), [((), []), ((0, 1), ["reject"])]
+)
+def test_close_encounters_make_no_solver(solved, verdicts):
+  """Where rounding grows to the size of the motion, anyone is as near."""
+  shape = (10, 2, 3, 2)
+  off = np.random.default_rng(0).normal(scale=0.1, size=(2, *shape))
+  off[:, :, 0] = 0
+  off[:, solved] *= 1e-6
+  truth = Trajectory(
+    np.arange(2.0),
+    State(np.zeros(shape), np.ones(shape)),
+    Particles(np.ones(shape[::2])),
+    Domain(np.full((10, 2), np.inf)),
+  )
+  least = np.full((10, 1), 1e-7)
+  least[-2:] = 1.0
+  evidence = SimpleNamespace(
+    is_stepped=True,
+    division="learned-closed",
+    content={"predictions": [{"seed": 0}]},
+    sample=truth,
+    samples=[truth._replace(state=State(*(truth.state + off)))],
+    least_error=least,
+    ballistic_error=np.ones((10, 1)),
+  )
+  found = shadow.mixed_trajectories(evidence)
+  assert [f["verdict"] for f in found] == verdicts
 
 
 def test_what_learned_little_is_no_copy(board):
