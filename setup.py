@@ -52,6 +52,7 @@ setuptools.setup(
       "apache-beam",
       "ase",  # makes slabs
       "dill",
+      "MDAnalysis",  # reads adk
       "matplotlib",
       "mypy",
       "hypothesis",
@@ -65,6 +66,7 @@ setuptools.setup(
     "beam": ["apache-beam"],
     "figures": ["matplotlib"],
     "molecules": ["ase", "tblite"],  # computes datasets/molecules
+    "proteins": ["MDAnalysis"],  # reads datasets/adk
   },
   entry_points={"console_scripts": ["nbody-bench = nbody_bench.run:main"]},
 )

@@ -95,7 +95,7 @@ class Simulator(jumps.JumpSimulator):
     origin = state.position - centred
     seen = _in_frame(centred, state.velocity, apart, edges)
     told = self._edge_embedding(tf.concat([edges.features, squared, seen], -1))
-    scalars = self._embedding(geometry.scalars(state, particles))
+    scalars = self._embedding(geometry.scalars(self._problem, state, particles))
     nodes = Nodes(*state, scalars)
     for layer in self._layers:
       nodes = layer(nodes, origin, edges, told, domain)

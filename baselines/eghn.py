@@ -135,7 +135,7 @@ class Simulator(jumps.JumpSimulator):
     graph = eghn_layers.graph(
       self._problem, state.position, particles, domain, local
     )
-    scalars = self._input(geometry.scalars(state, particles))
+    scalars = self._input(geometry.scalars(self._problem, state, particles))
     nodes = Nodes(state.position, state.velocity, scalars)
     nodes = self._low(nodes, graph.edges, graph.attributes, domain)
     return self._hierarchy(state.position, nodes, graph, particles, domain)

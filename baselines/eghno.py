@@ -157,7 +157,7 @@ class Simulator(jumps.SequenceSimulator):
     origin = state.position - geometry.centred(
       state.position, particles, domain
     )
-    scalars = geometry.scalars(state, particles)
+    scalars = geometry.scalars(self._problem, state, particles)
     state, particles, domain, graph, origin, scalars = map_arrays(
       repeat, (state, particles, domain, graph, origin, scalars)
     )

@@ -121,7 +121,7 @@ class Simulator(jumps.JumpSimulator):
     apart = geometry.displacement(state.position, edges, domain)
     squared = tf.reduce_sum(apart**2, -1, keepdims=True)
     told = tf.concat([edges.features, squared], -1)
-    scalars = self._embedding(geometry.scalars(state, particles))
+    scalars = self._embedding(geometry.scalars(self._problem, state, particles))
     nodes, positions = Nodes(*state, scalars), []
     for layer in self._layers:
       nodes = layer(nodes, edges, told, domain)

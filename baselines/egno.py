@@ -122,7 +122,7 @@ class Simulator(jumps.SequenceSimulator):
     origin = state.position - geometry.centred(
       state.position, particles, domain
     )
-    scalars = repeat(geometry.scalars(state, particles))
+    scalars = repeat(geometry.scalars(self._problem, state, particles))
     told = tf.reshape(told, [batch * count, n, told.shape[-1]])
     scalars = self._embedding(tf.concat([scalars, told], -1))
     attributes = repeat(tf.concat([edges.features, squared], -1))

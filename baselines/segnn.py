@@ -127,7 +127,7 @@ class Simulator(jumps.JumpSimulator):
     """Returns the features of particles that the network is given."""
     centred = geometry.centred(state.position, particles, domain)
     vectors = [geometry.in_space(x) for x in (centred, state.velocity)]
-    scalars = geometry.scalars(state, particles)
+    scalars = geometry.scalars(self._problem, state, particles)
     return {0: scalars[:, :, None], 1: tf.stack(vectors, -1)}
 
 

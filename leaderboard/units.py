@@ -12,6 +12,7 @@ _QUANTITIES = {
 }
 _ATOMS = {"length²": "Å²", "time": "fs", "force": "eV/Å"}
 _UNITS: dict[str, dict[str, str]] = {
+  "adk": {"length²": "Å²", "time": "frames of 240 ps"},
   "md17": {"length²": "Å²", "time": "frames of 0.5 fs"},
   "mocap": {"length²": "(5.64 cm)²", "time": "frames of 1/120 s"},
   "molecules": _ATOMS,

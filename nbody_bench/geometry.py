@@ -1,7 +1,7 @@
 """What geometric networks are told of particles and edges, and sums over them.
 
 Arrays of edges are `[B, N, K, F]`: N receivers with K senders each, all others
-or those that the data tie together by bonds.
+or those that the data tie together by bonds, or near ones.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,8 @@ class Edges(NamedTuple):
   Attributes:
     neighbours: the senders.
     features: `[B, N, K, 1]`: the product of the charges (or of what else the
-      law acts on); with bonds 1 for a bond and 2 for two in a row.
+      law acts on); with bonds 1 for a bond and 2 for two in a row; of contacts
+      the distance.
     mask: `[B, N, K, 1]`, 0 for what is no edge.
   """
 
@@ -96,9 +97,15 @@ def rows(edges: Edges) -> Rows:
 
 
 def edges(problem: Problem, position: Array, particles: Particles) -> Edges:
-  """Returns the edges of the data: bonds if there are any, else all pairs."""
+  """Returns the edges of the data.
+
+  Bonds if there are any, else contacts if the problem has a radius of them,
+  else all pairs.
+  """
   if particles.bonds is not None:
     return _bonded(position, particles)
+  if problem.contact_radius is not None:
+    return _contacts(position, particles, problem.contact_radius)
   neighbours = graphs.fully_connected(position, particles)
   source = getattr(particles, problem.system.source)[..., None]
   features = source[:, :, None] * graphs.sent_by(source, neighbours)
@@ -131,16 +138,36 @@ def _bonded(position, particles):
   return Edges(Neighbours(senders, mask), features, mask[..., None])
 
 
-def scalars(state: State, particles: Particles) -> Array:
-  """Returns what a particle is told beside vectors, `[B, N, 1 or 2]`.
+def _contacts(position, particles, radius):
+  n = position.shape[1]
+  apart = tf.stop_gradient(position[:, :, None] - position[:, None])
+  near = tf.reduce_sum(apart**2, -1) < radius**2
+  near &= ~tf.eye(n, dtype=tf.bool)
+  if particles.mask is not None:
+    there = particles.mask > 0
+    near &= there[:, :, None] & there[:, None]
+  near = tf.cast(near, position.dtype)
+  most = tf.reduce_max(tf.reduce_sum(tf.cast(near, tf.int32), 2))
+  width = capacity.fit("contacts", most, n - 1)
+  mask, senders = tf.math.top_k(near, max(1, width))
+  neighbours = Neighbours(senders, mask)
+  apart = position[:, :, None] - graphs.sent_by(position, neighbours)
+  return Edges(neighbours, length(apart), mask[..., None])
 
-  Its speed, and its species over the largest in its system where there are
-  species.
+
+def scalars(problem: Problem, state: State, particles: Particles) -> Array:
+  """Returns what a particle is told beside vectors, `[B, N, 1 to 3]`.
+
+  Its speed; over the largest in its system its species, where there are
+  species, and its charge, where no known law has told edges the charges.
   """
   told = [tf.norm(_safe(state.velocity), axis=-1, keepdims=True)]
   if particles.species is not None:
     species = tf.cast(particles.species, told[0].dtype)
     told.append((species / tf.reduce_max(species, 1, keepdims=True))[..., None])
+  if particles.charge is not None and not problem.system.is_known:
+    largest = tf.reduce_max(tf.abs(particles.charge), 1, keepdims=True)
+    told.append((particles.charge / largest)[..., None])
   return tf.concat(told, -1)
 
 

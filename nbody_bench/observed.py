@@ -30,6 +30,8 @@ _DAMAGED = (
 )
 # A part of a ballistic step that is smaller than this is rounding.
 _ROUNDING = 1e-6
+# Of a window; one for all its frames, and not every data set has them.
+_CONSTANT = ("bonds", "species", "charge")
 
 
 class Windows(NamedTuple):
@@ -41,6 +43,7 @@ class Windows(NamedTuple):
     mass: `[N]`.
     bonds: `[E, 2]` pairs of particles, or None.
     species: `[N]` atomic numbers, or None.
+    charge: `[N]`, or None.
     energy: `[B, T]` total energy, or None where nobody knows it.
     potential_energy: `[B, T]`, or None, as is `force`.
     force: `[B, T, N, D]`.
@@ -51,6 +54,7 @@ class Windows(NamedTuple):
   mass: np.ndarray
   bonds: np.ndarray | None = None
   species: np.ndarray | None = None
+  charge: np.ndarray | None = None
   energy: np.ndarray | None = None
   potential_energy: np.ndarray | None = None
   force: np.ndarray | None = None
@@ -69,8 +73,10 @@ class ObservedConfig(tfds.core.BuilderConfig):
     jump: as in `dataset_configs.NBodyConfig`.
     has_bonds: whether examples carry `bonds`.
     has_species: whether they carry `species`.
+    has_charge: whether they carry `charge`.
     has_forces: whether they carry `potential_energy` and `force`.
     force_unit: of that force, in units of mass times length over time squared.
+    contact_radius: see `Problem`; for data without bonds.
     overlap: which windows may share frames, by design: "none" of them, those
       "within splits", or even "across splits", as some published ones do.
     seed: of what is drawn.
@@ -84,8 +90,10 @@ class ObservedConfig(tfds.core.BuilderConfig):
   jump: tuple[int, int] | None = None
   has_bonds: bool = True
   has_species: bool = False
+  has_charge: bool = False
   has_forces: bool = False
   force_unit: float | None = None
+  contact_radius: float | None = None
   overlap: Literal["none", "within splits", "across splits"] = "within splits"
   seed: int = 0
 
@@ -104,6 +112,7 @@ class ObservedConfig(tfds.core.BuilderConfig):
       "num_context_frames": 1,
       "withheld": [],
       "force_unit": self.force_unit,
+      "contact_radius": self.contact_radius,
       "seed": self.seed,
       "overlap": self.overlap,
       "jump": list(self.jump or (0, self.splits["test"].num_frames - 1)),
@@ -148,6 +157,8 @@ class ObservedDatasetBuilder(
       features["bonds"] = external.integers(None, 2)
     if config.has_species:
       features["species"] = external.integers(None)
+    if config.has_charge:
+      features["charge"] = external.floats(None)
     if config.has_forces:
       features["potential_energy"] = external.floats(None)
       features["force"] = external.floats(None, None, num_dims)
@@ -188,7 +199,7 @@ class ObservedDatasetBuilder(
         "label_error": unknown,
         "mass": windows.mass,
       }
-      for name in ("bonds", "species"):
+      for name in _CONSTANT:
         if getattr(windows, name) is not None:
           example[name] = getattr(windows, name)
       for name in ("potential_energy", "force"):
@@ -199,10 +210,9 @@ class ObservedDatasetBuilder(
 
 def _cut(windows, count):
   """Returns the first `count` windows."""
-  constant = ("mass", "bonds", "species")
   return Windows(
     **{
-      k: x if x is None or k in constant else x[:count]
+      k: x if x is None or k in ("mass", *_CONSTANT) else x[:count]
       for k, x in windows._asdict().items()
     }
   )

@@ -24,6 +24,8 @@ class Problem:
       told: `system` alone does not know the law then.
     force_unit: of the forces that come with motion, where they do, in units of
       mass times length over time squared.
+    contact_radius: nearer than which particles act on each other, as far as
+      models are told, where nobody knows the law and nothing is bonded.
   """
 
   dataset: str
@@ -34,6 +36,7 @@ class Problem:
   num_context_frames: int = 1
   withheld: tuple[str, ...] = ()
   force_unit: float | None = None
+  contact_radius: float | None = None
 
   def known_law(
     self, name: str, instead: str = "use a model that learns it"
@@ -89,4 +92,5 @@ class Problem:
       num_context_frames=metadata["num_context_frames"],
       withheld=tuple(metadata["withheld"]),
       force_unit=metadata.get("force_unit"),
+      contact_radius=metadata.get("contact_radius"),
     )

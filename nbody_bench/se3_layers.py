@@ -18,10 +18,10 @@ from nbody_bench.steerable import Features
 
 
 def inputs(problem: Problem, state: State, particles: Particles) -> Features:
-  """Returns the law's source (and the species) and the velocity."""
+  """Returns the law's source, what else is told (no speed), the velocity."""
   source = getattr(particles, problem.system.source)[..., None]
-  species = geometry.scalars(state, particles)[..., 1:]
-  scalars = tf.concat([source, species], -1)
+  told = geometry.scalars(problem, state, particles)[..., 1:]
+  scalars = tf.concat([source, told], -1)
   velocity = geometry.in_space(state.velocity)
   return {0: scalars[:, :, None], 1: velocity[..., None]}
 

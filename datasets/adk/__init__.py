@@ -1,0 +1,1 @@
+"""A protein at rest, observed for a microsecond."""
