@@ -43,21 +43,22 @@ def over_time(results):
 
 
 def errors(plan, metrics, results, path):
-  """Draws errors against time, one panel a metric."""
+  """Draws errors against time, one panel a metric, or for those that agree."""
   from matplotlib.figure import Figure
 
-  columns = min(4, len(metrics))
-  rows = -(-len(metrics) // columns)
+  shown = [run for run in plan.runs if run.name in results]
+  together = _together(metrics, [results[run.name] for run in shown])
+  columns = min(4, len(together))
+  rows = -(-len(together) // columns)
   size = (4.2 * columns + 2, 3.4 * rows)
   figure = Figure(figsize=size, layout="constrained")
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
-  for unused in panels[len(metrics) :]:
+  for unused in panels[len(together) :]:
     unused.axis("off")
   styles = _styles(plan)
-  shown = [run for run in plan.runs if run.name in results]
-  for axes, metric in zip(panels, metrics, strict=False):
+  for axes, same in zip(panels, together, strict=False):
     for run in shown:
-      curves = np.array([c[metric] for c in results[run.name]["curves"]])
+      curves = np.array([c[same[0]] for c in results[run.name]["curves"]])
       steps = np.arange(1, curves.shape[1] + 1)
       style = styles[run.name]
       # A line through one point is invisible.
@@ -68,9 +69,27 @@ def errors(plan, metrics, results, path):
       low, high = curves.min(0), curves.max(0)
       axes.fill_between(steps, low, high, color=style["c"], alpha=0.2, lw=0)
     axes.set_xlabel("step")
-    axes.set_title(plugins.load("metrics", metric).METRIC.label)
-  _finish(figure, panels[: len(metrics)])
+    labels = [plugins.load("metrics", name).METRIC.label for name in same]
+    axes.set_title(", ".join(labels))
+  _finish(figure, panels[: len(together)])
   figure.savefig(path, dpi=90)
+
+
+def _together(metrics, results):
+  """Returns lists of metrics whose curves are the same, in all results.
+
+  The last frame's error and the mean over frames are one number at each frame.
+  """
+  lists: list[tuple[list, list[str]]] = []
+  for metric in metrics:
+    curves = [[c[metric] for c in each["curves"]] for each in results]
+    for known, same in lists:
+      if known == curves:
+        same.append(metric)
+        break
+    else:
+      lists.append((curves, [metric]))
+  return [same for _, same in lists]
 
 
 def _styles(plan):

@@ -305,3 +305,12 @@ def test_what_was_made_otherwise_is_not_recorded(recorded):
   plan = dataclasses.replace(PLAN, evaluations=(part,))
   with pytest.raises(ValueError, match="evaluation_more was made with another"):
     gathered(recorded, "second", plan)
+
+
+def test_metrics_that_agree_at_every_step_share_a_panel():
+  result = {"curves": [{"final_mse": [1, 2], "average_mse": [1, 2]}]}
+  together = experiment_curves._together
+  names = ("final_mse", "average_mse")
+  assert together(names, [result]) == [["final_mse", "average_mse"]]
+  other = {"curves": [{"final_mse": [1, 2], "average_mse": [1, 3]}]}
+  assert together(names, [result, other]) == [["final_mse"], ["average_mse"]]
