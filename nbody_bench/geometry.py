@@ -167,7 +167,8 @@ def scalars(problem: Problem, state: State, particles: Particles) -> Array:
     told.append((species / tf.reduce_max(species, 1, keepdims=True))[..., None])
   if particles.charge is not None and not problem.system.is_known:
     largest = tf.reduce_max(tf.abs(particles.charge), 1, keepdims=True)
-    told.append((particles.charge / largest)[..., None])
+    charge = tf.math.divide_no_nan(particles.charge, largest)
+    told.append(charge[..., None])
   return tf.concat(told, -1)
 
 

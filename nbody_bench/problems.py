@@ -25,7 +25,8 @@ class Problem:
     force_unit: of the forces that come with motion, where they do, in units of
       mass times length over time squared.
     contact_radius: nearer than which particles act on each other, as far as
-      models are told, where nobody knows the law and nothing is bonded.
+      models are told, where nobody knows the law and nothing is bonded; in open
+      space.
   """
 
   dataset: str
