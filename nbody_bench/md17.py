@@ -100,10 +100,10 @@ def windows(
       arrays["R"], frames, published.offsets
     )
     result[split] = observed.Windows(
-      position[:, :, heavy],
-      velocity[:, :, heavy],
-      mass,
-      molecules.bonds(arrays["R"][0, heavy]),
-      numbers[heavy],
+      position=position[:, :, heavy],
+      velocity=velocity[:, :, heavy],
+      mass=mass,
+      bonds=molecules.bonds(arrays["R"][0, heavy]),
+      species=numbers[heavy],
     )
   return result

@@ -308,13 +308,13 @@ def run_windows(
     at = np.add.outer(frames, np.arange(horizon + 1))
     potential = recorded.potential_energy[at]
     result[split] = observed.Windows(
-      recorded.position[at],
-      recorded.velocity[at],
-      recorded.mass,
-      recorded.bonds,
-      recorded.numbers,
-      recorded.kinetic_energy[at] + potential,
-      potential,
-      recorded.force[at],
+      position=recorded.position[at],
+      velocity=recorded.velocity[at],
+      mass=recorded.mass,
+      bonds=recorded.bonds,
+      species=recorded.numbers,
+      energy=recorded.kinetic_energy[at] + potential,
+      potential_energy=potential,
+      force=recorded.force[at],
     )
   return result

@@ -817,6 +817,39 @@ def test_dynamics_of_our_own_as_a_data_set(tmp_path, capsys):
     assert example["bonds"].shape == (8, 2)
 
 
+def test_windows_of_dynamics_hold_each_array_under_its_name():
+  rng = np.random.default_rng(0)
+  recorded = molecular_dynamics.Run(
+    position=rng.normal(size=(9, 2, 3)),
+    velocity=rng.normal(size=(9, 2, 3)),
+    force=rng.normal(size=(9, 2, 3)),
+    potential_energy=rng.normal(size=9),
+    kinetic_energy=rng.normal(size=9),
+    numbers=np.array([8, 1]),
+    mass=np.array([16.0, 1.0]),
+    bonds=np.array([[0, 1]]),
+  )
+  starts = {"train": np.array([0, 5]), "test": np.array([2])}
+  windows = molecular_dynamics.run_windows(recorded, starts, horizon=3)
+  assert windows.keys() == starts.keys()
+  for split, frames in starts.items():
+    found = windows[split]
+    for k, first in enumerate(frames):
+      at = slice(first, first + 4)
+      for name in ("position", "velocity", "force", "potential_energy"):
+        np.testing.assert_array_equal(
+          getattr(found, name)[k], getattr(recorded, name)[at]
+        )
+      np.testing.assert_array_equal(
+        found.energy[k],
+        recorded.kinetic_energy[at] + recorded.potential_energy[at],
+      )
+    np.testing.assert_array_equal(found.mass, recorded.mass)
+    np.testing.assert_array_equal(found.bonds, recorded.bonds)
+    np.testing.assert_array_equal(found.species, recorded.numbers)
+    assert found.charge is None
+
+
 def test_a_split_with_too_little_in_it(files, tmp_path, monkeypatch):
   built = builder("mocap", "smoke", tmp_path)
   few = observed.Windows(
