@@ -207,6 +207,11 @@ def _uneven(content):
   return faults
 
 
+def max_length(name: str) -> int:
+  """Returns how many characters a text of `scores.json` may have."""
+  return _validator().schema["properties"][name]["maxLength"]
+
+
 @functools.cache
 def _validator():
   path = pathlib.Path(__file__).parent / "scores_schema.json"

@@ -53,9 +53,7 @@ def check(url: str) -> None:
   Raises:
     SubmissionError: saying what it is.
   """
-  parts = urllib.parse.urlsplit(url)
-  if parts.scheme != "https" or not parts.hostname:
-    raise SubmissionError(f"{url}: arrays are fetched from https:// alone")
+  parts = _parts(url)
   try:
     found = socket.getaddrinfo(parts.hostname, parts.port or 443)
   except OSError as error:
@@ -65,6 +63,31 @@ def check(url: str) -> None:
       raise SubmissionError(
         f"{url}: {parts.hostname} is {address[0]}, no public address"
       )
+
+
+def check_offer(at: str, max_length: int) -> None:
+  """Refuses what an entry may not say of where its arrays are.
+
+  Nothing is asked for: they may be put there after the entry.
+
+  Raises:
+    SubmissionError: saying what is wrong.
+  """
+  if len(at) > max_length:
+    raise SubmissionError(
+      f"--arrays_at={at[:40]}... has {len(at)} characters, more than "
+      f"{max_length}; keep the arrays at a shorter address"
+    )
+  if "://" in at:
+    _parts(at)
+
+
+def _parts(url):
+  """Returns the parts of an https address."""
+  parts = urllib.parse.urlsplit(url)
+  if parts.scheme != "https" or not parts.hostname:
+    raise SubmissionError(f"{url}: arrays are fetched from https:// alone")
+  return parts
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from nbody_bench.leaderboard import (
   details,
   duplicates,
   entries,
+  entry_checks,
+  fetching,
   honesty,
   previews,
   reproduce,
@@ -132,8 +134,10 @@ def submit(
 
   Raises:
     SubmissionError: as `cases.read` and `rescore`, if the entry exists
-      already, or if it is rejected for what its arrays tell.
+      already, if it is rejected for what its arrays tell, or if `arrays_at`
+      is no such place.
   """
+  fetching.check_offer(arrays_at, entry_checks.max_length("arrays_at"))
   folder = board / submission.key
   if folder.exists():
     return folder, _offer(submission, folder, arrays_at, limits)

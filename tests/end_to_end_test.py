@@ -557,6 +557,8 @@ def test_an_entry_is_offered_later(outputs, data_dir, tmp_path, capsys):
   at = f"--arrays_at={submission}"
   assert board(*enter, at, "--reproduce") == 2
   assert "without --reproduce" in capsys.readouterr().err
+  assert board(*enter, f"--arrays_at=http://example.org{submission}") == 2
+  assert "https:// alone" in capsys.readouterr().err
   assert board(*enter, at) == 0
   assert "cannot re-score" not in capsys.readouterr().out
   after = json.loads(path.read_text())

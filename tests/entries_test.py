@@ -13,7 +13,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from nbody_bench.leaderboard import build, entries, fetching, unpacking
+from nbody_bench.leaderboard import (
+  build,
+  entries,
+  entry_checks,
+  fetching,
+  unpacking,
+)
 from nbody_bench.submission_files import MAX_FILE_BYTES
 from nbody_bench.submissions import Submission, SubmissionError
 
@@ -181,6 +187,24 @@ def test_other_files_are_refused(content, answer, message, tmp_path):
 def test_no_address_inside_is_asked(url, message):
   with pytest.raises(SubmissionError, match=message):
     fetching.check(url)
+
+
+@pytest.mark.parametrize(
+  ("at", "message"),
+  [
+    ("http://example.org/a", "https:// alone"),
+    ("https:///a", "https:// alone"),
+    ("https://example.org/" + "a" * 300, "320 characters, more than 300"),
+  ],
+)
+def test_no_entry_says_that_its_arrays_are_elsewhere(at, message):
+  with pytest.raises(SubmissionError, match=message):
+    fetching.check_offer(at, entry_checks.max_length("arrays_at"))
+
+
+def test_what_is_put_there_later_may_be_offered():
+  for at in "", "out/run", "/data/run", "https://example.org/a":
+    fetching.check_offer(at, 300)
 
 
 def test_a_host_that_is_not_there_is_not_at_hand(monkeypatch):
