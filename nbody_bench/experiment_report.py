@@ -106,10 +106,12 @@ def _budget(plan, results):
   if len(plan.learning_rates) > 1:
     choice = f", the learning rate the best of {rates} after up to "
     choice += f"{plan.pilot_steps:,} steps"
-  for run in plan.runs:
-    if run.learning_rates:
-      own = ", ".join(f"{x:g}" for x in run.learning_rates)
-      choice += f" ({run.label}: of {own})"
+  own = [
+    f"{run.label}: of {', '.join(f'{x:g}' for x in run.learning_rates)}"
+    for run in plan.runs
+    if run.learning_rates
+  ]
+  choice += f" ({'; '.join(own)})" if own else ""
   minutes = " or ".join(f"{m:g}" for m in _minutes(plan, results))
   return f"{minutes} core-minutes of training for each run and seed{choice}"
 
@@ -191,9 +193,16 @@ def _score(result, metric, steps):
   scores = experiment_records.over_seeds(result)[metric]
   for step in sorted(steps):
     claim = scores["at"][str(step)]
-    spread = f" ± {claim['std']:.1g}" if claim["std"] is not None else ""
+    spread = (
+      f" ± {_one_digit(claim['std'])}" if claim["std"] is not None else ""
+    )
     texts.append(f"{claim['mean']:.3g}{spread} (@{step})")
   return ", ".join(texts)
+
+
+def _one_digit(value):
+  """Returns ten as 10, where `.1g` has 1e+01."""
+  return f"{float(f'{value:.1g}'):g}"
 
 
 def _label(metric):
